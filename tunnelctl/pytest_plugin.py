@@ -34,10 +34,13 @@ class TunnelctlOpen:
         forwards: Sequence[str] = (),
         host: str | None = None,
         timeout: float = TIMEOUT,
+        drain: float = 0.0,
         environ: Mapping[str, str] | None = None,
     ) -> tunnelctl.Tunnels:
         """Open tunnels, or return those that were opened with the same arguments before: a login
         takes longer than most tests. Those that a test has closed are opened anew.
+
+        `drain` is 0 by default: a pool that a test left open delays nobody.
 
         Raises as `tunnelctl.open`.
         """
@@ -51,7 +54,7 @@ class TunnelctlOpen:
                     forwards=forwards,
                     host=host,
                     timeout=timeout,
-                    drain=0.0,  # a pool that a test left open delays nobody
+                    drain=drain,
                     environ=environ,
                 )
             )

@@ -235,6 +235,24 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
         assert raised.value.code == "profile-not-found"
 
 
+def test_a_program_whose_folder_was_removed_opens_them(
+    hello: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a release which a newer one replaced."""
+    folder = tmp_path / "release"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with tunnelctl.open(file=hello) as tunnels:
+        assert ask(tunnels["hello"].port, _GET).endswith(b"Hello, World!\n")
+    with pytest.raises(tunnelctl.Failure) as raised:
+        tunnelctl.open("nowhere", file="nowhere.yaml")
+    assert raised.value.code == "profile-not-found"
+    with pytest.raises(tunnelctl.Failure) as raised:
+        tunnelctl.open("nowhere")
+    assert raised.value.code == "profile-not-found"
+
+
 def test_forwards_that_ssh_would_refuse() -> None:
     with pytest.raises(tunnelctl.Failure, match="-L") as raised:
         tunnelctl.open(forwards=["-L", "a:b:c:d:e"], host="bastion")

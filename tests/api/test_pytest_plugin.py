@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
+import tunnelctl
 from tests.support.ports import is_listening
 from tunnelctl.pytest_plugin import TunnelctlOpen
 
@@ -28,3 +30,9 @@ def test_tunnels_that_a_test_closed_are_opened_anew(hello: Path) -> None:
         for _ in range(2):
             with tunnelctl_open(file=hello) as tunnels:
                 assert is_listening(tunnels["hello"].port)
+
+
+def test_it_takes_the_arguments_of_open() -> None:
+    taken = dict(inspect.signature(TunnelctlOpen.__call__).parameters)
+    del taken["self"]
+    assert list(taken) == list(inspect.signature(tunnelctl.open).parameters)

@@ -13,6 +13,10 @@ import tunnelctl
 RIGHT = """
 import asyncio
 import tunnelctl
+from tunnelctl.pytest_plugin import TunnelctlOpen
+
+def port_of(tunnelctl_open: TunnelctlOpen) -> int:
+    return tunnelctl_open("dev", drain=0.5)["db"].port
 
 with tunnelctl.open("dev", timeout=5.0) as tunnels:
     host: str = tunnels["db"].host

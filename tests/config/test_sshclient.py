@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_another_program_called_ssh_is_not_asked(folder: Folder, program: str) -
     host = folder.host("", environ)
     assert (host.port, host.user, host.identity_file) == (7, "me", ("/k",))
     assert ran.read_text().split("\n") == ["-V", ""], "it is asked nothing but what it is"
+
+
+@needs_ssh
+def test_a_home_of_another_user_needs_no_file_of_ours(
+    folder: Folder,
+) -> None:
+    """ssh finds the ssh_config of the password database only: in a container, $HOME is another."""
+    configure(folder, CONFIG)
+    file = folder.write("version: 1\nhosts: {b: {}}\n")
+    environ = {"HOME": str(folder.home), "PATH": os.environ["PATH"]}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a disk that is full
+    try:
+        host = load_profile(file, environ).profile.host("b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (host.port, host.user) == (7, "by-client")
 
 
 @needs_ssh

@@ -10,10 +10,12 @@ import pytest
 from tests.config.conftest import Folder
 from tests.config.importing import USERS, of_command, profile_of
 from tests.config.sshconfigs import SSH, WAYS, configure, needs_ssh
+from tests.support.sshd import sshd_version
 from tunnelctl.config.profile.named import host_named
 from tunnelctl.errors import Failure
 
 REFUSED = ["a;b", "-x", "x -y", "`x`", "$(x)", "a|b", "x\\", 'a"b', "a'b", "<x>", "a\nb"]
+SSH_SINCE_10_1 = bool(SSH) and sshd_version(SSH) >= (10, 1)
 IN_A_LIST = [user for user in USERS if "," not in user]
 
 
@@ -24,7 +26,9 @@ def test_what_is_taken_is_what_ssh_takes_and_prints(folder: Folder, user: str) -
         [SSH, "-G", "-F", "/dev/null", f"{user}@b"], capture_output=True, check=False, text=True
     )
     if user in USERS:
-        assert f"user {user}\n" in done.stdout
+        # Since OpenSSH 10.6 ssh takes these from a file only.
+        from_file_only = "contains invalid characters" in done.stderr and set(user) & set("\\$")
+        assert from_file_only or f"user {user}\n" in done.stdout
         assert host_named(f"{user}@b", {}, ssh_config=False).user == user
     else:  # ssh itself says so since OpenSSH 9.6
         with pytest.raises(Failure, match=r"is not a user name|control character"):
@@ -44,7 +48,10 @@ def test_a_profile_takes_it_for_a_host_and_a_hop(folder: Folder, user: str) -> N
 @pytest.mark.parametrize("user", USERS)
 def test_ssh_config_gives_it_as_it_is(folder: Folder, environ: dict[str, str], user: str) -> None:
     configure(folder, f'Host b\n  User "{user}"\nMatch user gate-user\n  Port 9\n')
-    assert folder.host("", environ).user == user
+    # ssh replaces its tokens there since OpenSSH 10.1; our own reader, which is for those who have
+    # no ssh or very many hosts, does not.
+    said = user.replace("%n", "b") if SSH_SINCE_10_1 and environ["PATH"] != "/nonexistent" else user
+    assert folder.host("", environ).user == said
     assert folder.host("user: gate-user", environ).port == 9
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import subprocess
 import sys
+from collections.abc import Iterator
+from io import FileIO
 
 import pytest
 
@@ -53,15 +57,29 @@ def memory_of(pid: int) -> bytes:
 
 
 def _read_memory(pid: int) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
             place, access = line.split()[:2]
             start, end = (int(number, 16) for number in place.split("-"))
             if access.startswith("r") and "[v" not in line:
-                memory.seek(start)
-                parts.append(memory.read(end - start))
+                parts += _pages(memory, start, end)
     return b"\n".join(parts)
+
+
+def _pages(memory: FileIO, start: int, end: int) -> Iterator[bytes]:
+    """A mapping, without its pages that nothing can read: the guards of stacks (madvise(2),
+    MADV_GUARD_INSTALL)."""
+    while start < end:
+        memory.seek(start)
+        try:
+            part = memory.read(end - start)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            part = bytes(mmap.PAGESIZE)
+        yield part
+        start += len(part)
 
 
 def search(size: int, keep: str) -> tuple[str, list[int]]:

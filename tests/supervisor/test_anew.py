@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.here import here
+from tunnelctl.config.openssh import lookup
 from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.host import Host
 from tunnelctl.supervisor.logins import current_hosts
@@ -70,6 +71,10 @@ async def test_a_mistake_changes_nothing(
     assert "dev/prod uses its previous settings" in caplog.text
 
 
-def test_a_profile_that_leaves_nothing_open_asks_nothing(folder: Folder) -> None:
+def test_a_profile_that_leaves_nothing_open_asks_nothing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.config.unlink()
+    # That of a system with systemd has blocks.
+    monkeypatch.setattr(lookup, "SYSTEM_FILE", str(folder.config))
     assert load_profile(folder.profile, here()).anew is None

@@ -98,7 +98,7 @@ async def test_a_host_has_one_link_by_default(
                 lambda: s.forward("sink").bytes_out > before + 512 * 1024 * 1024, "much is sent"
             )
             assert [link.channels for link in s.host_status().links] == [1]
-        assert len(sshd.sessions) == 1
+        assert len(sshd.connections) == 1
 
 
 async def test_a_busy_link_gets_another_beside_it_which_takes_the_next_connection(
@@ -119,7 +119,7 @@ async def test_a_busy_link_gets_another_beside_it_which_takes_the_next_connectio
                 async with bulk(s), echoing(s):
                     channels = [link.channels for link in s.host_status().links]
                     assert (len(channels), sum(channels)) == (2, 4)
-        assert len(sshd.sessions) == 2
+        assert len(sshd.connections) == 2
         assert s.host_status().reconnects == 0
 
 
@@ -131,7 +131,7 @@ async def test_an_extra_link_that_carries_nothing_is_closed_after_idle_timeout(
         async with bulk(s):
             await until_links(s, 1, 0)
         await until_links(s, 0)
-        await eventually_async(lambda: len(sshd.sessions) == 1, "its session has ended")
+        await eventually_async(lambda: len(sshd.connections) == 1, "its session has ended")
         assert s.host_status().state is HostState.UP
 
 
@@ -146,7 +146,8 @@ async def test_when_the_first_link_is_lost_another_takes_over_and_its_connection
         async with bulk(s):
             await until_links(s, 1, 0)
             async with echoing(s) as one:
-                os.kill(min(sshd.sessions), signal.SIGKILL)  # that of the first link
+                for pid in sshd.connections[0]:
+                    os.kill(pid, signal.SIGKILL)
                 await eventually_async(lambda: s.host_status().reconnects == 1, "taken over")
                 assert await one.echo(b"goes on") == b"goes on"
                 await s.until_forward("back", ForwardState.UP)
@@ -165,7 +166,8 @@ async def test_a_lost_extra_link_is_told_and_another_is_made(
         async with bulk(s):
             await until_links(s, 1, 0)
             async with echoing(s) as one:
-                os.kill(max(sshd.sessions), signal.SIGKILL)
+                for pid in sshd.connections[-1]:
+                    os.kill(pid, signal.SIGKILL)
                 assert await one.is_reset()
             await until_told(s, "lost one of several links")
             await until_links(s, 1, 0)
@@ -217,7 +219,7 @@ async def test_restart_and_down_end_all_links(
             await s.supervisor.restart("dev")
             await s.until_told("server", HostState.UP, 2)
             await until_links(s, 0)
-            await eventually_async(lambda: len(sshd.sessions) == 1, "one session is left")
+            await eventually_async(lambda: len(sshd.connections) == 1, "one session is left")
         async with bulk(s):
             await until_links(s, 1, 0)
             await s.supervisor.down("dev", 0)
@@ -237,4 +239,4 @@ async def test_another_number_of_links_disturbs_no_connection(
                 await s.supervisor.up(single, here())
                 assert await one.echo(b"goes on") == b"goes on"
                 await until_links(s, 1)
-            await eventually_async(lambda: len(sshd.sessions) == 1, "the second link has ended")
+            await eventually_async(lambda: len(sshd.connections) == 1, "the second link has ended")

@@ -82,8 +82,10 @@ def curl(option: str, proxy: int, url: str) -> str:
     program = shutil.which("curl")
     if program is None:
         pytest.skip("curl is not installed")
+    # Where it resolves the name itself, curl tries one address only, which is ::1 first since 8.
+    family = () if "[" in url else ("-4",)
     done = subprocess.run(
-        [program, "-sS", "--noproxy", "", "-m", "30", option, f"127.0.0.1:{proxy}", url],
+        [program, "-sS", *family, "--noproxy", "", "-m", "30", option, f"127.0.0.1:{proxy}", url],
         capture_output=True,
         text=True,
         timeout=60,

@@ -21,6 +21,7 @@ import pytest
 from tests.support.family import Family
 from tests.support.keys import KeyKind, write_key
 from tests.support.ports import free_port
+from tests.support.processes import children, descendants, is_running
 from tests.support.waiting import eventually
 from tunnelctl.spec.host import Host
 
@@ -211,6 +212,13 @@ class OpenSSHServer:
     def sessions(self) -> list[int]:
         """The process ids below the listener."""
         return self._running.children if self._running is not None else []
+
+    @property
+    def connections(self) -> list[list[int]]:
+        """The process ids of each connection, the oldest first: one, and one more since OpenSSH
+        10.5, also where the user is root."""
+        listener = children(self._running.pid) if self._running is not None else []
+        return [[pid, *descendants(pid)] for pid in listener if is_running(pid)]
 
     # Configuration
 

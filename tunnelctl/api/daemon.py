@@ -18,7 +18,7 @@ from tunnelctl.api.request import FilePath, caller_environment
 from tunnelctl.api.tunnels import TIMEOUT
 from tunnelctl.client import Client, EventStream
 from tunnelctl.closeable import Closeable
-from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
+from tunnelctl.home.paths import SOCKET_VARIABLE, Paths, current_folder
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.profile import readiness
@@ -114,7 +114,7 @@ class Daemon(Closeable):
             profile,
             file=None if file is None else Path(file),
             environ=self._environment,
-            cwd=Path.cwd(),
+            cwd=current_folder(),
         )
         loaded = load_profile(path, self._environment, name=profile)
         required = {rule.name for rule in loaded.profile.forwards if rule.required}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunnelctl.api import sentences
+from tunnelctl.home.paths import current_folder
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 
@@ -61,7 +62,7 @@ class OpenRequest:
             tuple(forwards),
             host,
             caller_environment(environ),
-            Path.cwd(),
+            current_folder(),
         )
 
     def __str__(self) -> str:

@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from tunnelctl import __version__, clock
@@ -40,7 +39,7 @@ from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter
@@ -196,7 +195,9 @@ class _Daemon:
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
         file = WantedFile(self._paths.wanted_file, self._paths.socket, self._troubles)
-        self._profiles = Profiles(supervisor, file, environment=self._environment, cwd=Path.cwd())
+        self._profiles = Profiles(
+            supervisor, file, environment=self._environment, cwd=current_folder()
+        )
         fleet = self._fleet(profiles, supervisor, reactor)
         heart = Heart(self._manager, dumps)
         api = Api(
@@ -261,7 +262,7 @@ class _Daemon:
             self._profiles,
             reactor,
             self._environment,
-            Path.cwd(),
+            current_folder(),
         )
         self._profiles.fleet = fleet
         self._manager.shorten_watchdog(fleet.watchdog)

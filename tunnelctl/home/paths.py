@@ -61,7 +61,7 @@ class Paths:
         Raises:
             Failure: USAGE, if the socket's path is longer than the system can bind.
         """
-        here = Path.cwd() if cwd is None else cwd
+        here = current_folder() if cwd is None else cwd
         socket = _socket(environ, here)
         state_dir = xdg_dir(environ, "XDG_STATE_HOME", ".local/state") / APPLICATION
         is_named = bool(environ.get(SOCKET_VARIABLE))
@@ -79,6 +79,15 @@ class Paths:
             dump_file=state_dir / "daemon.stuck",
             config_dirs=config_dirs(environ, here),
         )
+
+
+def current_folder() -> Path:
+    """The current folder; if it was removed, the path that it had, which does not exist (Linux adds
+    " (deleted)" to it)."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/proc/self/cwd").readlink()
 
 
 def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:

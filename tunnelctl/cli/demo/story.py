@@ -28,6 +28,7 @@ from tunnelctl.cli.demo.traffic import (
 from tunnelctl.cli.terminal import progress
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Failure
+from tunnelctl.home.paths import current_folder
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
@@ -64,7 +65,7 @@ def _next() -> str:
     """The commands that bring up a profile of the user in this folder, for the user's shell."""
     program = _program()
     try:
-        find_profile("default", environ=os.environ, cwd=Path.cwd())
+        find_profile("default", environ=os.environ, cwd=current_folder())
     except Failure:
         return f"{program} init && {program} up"
     return f"{program} up"
@@ -77,7 +78,7 @@ def _program() -> str:
     started = Path(sys.argv[0])
     if started.name != _PROGRAM:
         return shlex.join([sys.executable, "-m", _PROGRAM])
-    here = Path.cwd()
+    here = current_folder()
     return shlex.quote(str(started.relative_to(here) if started.is_relative_to(here) else started))
 
 

@@ -17,7 +17,7 @@ from tunnelctl.cli.terminal.output import can_show, json_text, say
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import reason
-from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE, current_folder
 from tunnelctl.home.whole_file import write_whole
 
 _MODE = 0o644  # nobody but its owner may change it
@@ -92,10 +92,11 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
 
     if not is_profile_name(name):
         raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
-    folder = Path.cwd() / (os.environ.get(CONFIG_DIR_VARIABLE) or "configs")
+    named = os.environ.get(CONFIG_DIR_VARIABLE)
+    folder = current_folder() / (named or "configs")
     path = folder / f"{name}.yaml"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=bool(named), exist_ok=True)  # the current folder may be gone
         write_whole(path, text.encode(), mode=_MODE, is_new=not force)
         write_whole(folder / FILE_NAME, _schema_text().encode(), mode=_MODE)
     except FileExistsError:

@@ -22,7 +22,7 @@ from tunnelctl.config.profile.find import (
     none_found,
 )
 from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 from tunnelctl.spec.barring import by_port
 from tunnelctl.spec.patterns import has_wildcard
 
@@ -64,7 +64,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def ls(as_json: bool) -> None:
     """List the available profiles, with the path of each and the files it hides."""
-    profiles = list_profiles(os.environ, Path.cwd())
+    profiles = list_profiles(os.environ, current_folder())
     _say_what_is_left_out()
     if as_json:
         shown = [
@@ -78,7 +78,7 @@ def ls(as_json: bool) -> None:
         click.echo(json.dumps({"profiles": shown}, indent=2))
         return
     if not profiles:
-        say(str(none_found(os.environ, Path.cwd())))
+        say(str(none_found(os.environ, current_folder())))
     for found in profiles:
         hidden = f"  (hidden by {found.hidden_by})" if found.hidden_by else ""
         click.echo(f"{found.name}  {found.path}{hidden}")
@@ -147,11 +147,11 @@ def names_of(words: Sequence[str], daemon: Client | None = None) -> list[str]:
 def _file_of(name: str, file: Path | None, daemon: Client | None) -> Path:
     """Raises Failure: PROFILE_NOT_FOUND."""
     others: dict[str, str] = {}
-    if file is None and file_called(name, os.environ, Path.cwd()) is None:
+    if file is None and file_called(name, os.environ, current_folder()) is None:
         others = _sources(daemon)
     if name in others:
         return Path(others[name])
-    return find_profile(name, file=file, environ=os.environ, cwd=Path.cwd(), others=others)
+    return find_profile(name, file=file, environ=os.environ, cwd=current_folder(), others=others)
 
 
 def _sources(daemon: Client | None) -> dict[str, str]:
@@ -165,17 +165,19 @@ def _sources(daemon: Client | None) -> dict[str, str]:
 
 
 def _found() -> list[str]:
-    return [found.name for found in list_profiles(os.environ, Path.cwd()) if not found.hidden_by]
+    return [
+        found.name for found in list_profiles(os.environ, current_folder()) if not found.hidden_by
+    ]
 
 
 def _all_names() -> list[str]:
     names = _found()
     if not names:
         _say_what_is_left_out()
-        raise none_found(os.environ, Path.cwd())
+        raise none_found(os.environ, current_folder())
     return names
 
 
 def _say_what_is_left_out() -> None:
-    for path, why in left_out(os.environ, Path.cwd()):
+    for path, why in left_out(os.environ, current_folder()):
         say(f"{path}: {why}")

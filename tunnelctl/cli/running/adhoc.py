@@ -23,7 +23,7 @@ from tunnelctl.clock import wall
 from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE, ONE_HOST
 from tunnelctl.errors import Code, Fact, Failure, reason
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.snapshot import Wanted
 
@@ -149,7 +149,7 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
     _check_each("--permit", asked.permit, "permit")
     check_networks(asked.allow)
     try:
-        unnamed = unnamed_profile(asked.line, os.environ, os.getcwd(), asked.permit)
+        unnamed = unnamed_profile(asked.line, os.environ, str(current_folder()), asked.permit)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     _check_access(asked, unnamed.forwards)
@@ -295,4 +295,4 @@ def _folder() -> Path:
 
 
 def _file_of_the_users(name: str) -> Path | None:
-    return file_called(name, os.environ, Path.cwd())
+    return file_called(name, os.environ, current_folder())

@@ -6,7 +6,6 @@ import os
 import select
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
@@ -19,7 +18,7 @@ from tunnelctl.client import DaemonElsewhere, SocketUnusable
 from tunnelctl.clock import monotonic
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.patterns import has_wildcard
 from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
@@ -164,7 +163,7 @@ def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     chosen: list[str] = []
     for name in dict.fromkeys(names or ["default"]):
         if has_wildcard(name):
-            files = [found.name for found in list_profiles(os.environ, Path.cwd())]
+            files = [found.name for found in list_profiles(os.environ, current_folder())]
             meant = selection.profiles([name], dict.fromkeys([*wanted, *files]))
             running = [one for one in meant if one in wanted]
             if not running:
@@ -173,7 +172,7 @@ def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
         elif name in wanted:
             chosen.append(name)
         elif names:
-            find_profile(name, environ=os.environ, cwd=Path.cwd(), others=wanted)
+            find_profile(name, environ=os.environ, cwd=current_folder(), others=wanted)
             say(f"profile {name} is not up")
         else:
             up = f"; up now: {', '.join(wanted)}" if wanted else ""

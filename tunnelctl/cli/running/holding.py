@@ -30,6 +30,7 @@ from tunnelctl.config.profile.find import (
 )
 from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import current_folder
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
@@ -95,7 +96,7 @@ def plans_of(
             raise click.UsageError("--as names one profile")
         if not is_profile_name(called):
             raise click.UsageError(f"{called!r} cannot be the name of a profile: {NAME_RULE}")
-        file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=Path.cwd())
+        file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=current_folder())
         names = [called]
     return _checked_by_daemon(names, file, daemon) or _checked_here(names, file, daemon)
 

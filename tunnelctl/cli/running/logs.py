@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from tunnelctl.client import Client
 from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.profile.find import list_profiles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.patterns import Pattern
 
 
@@ -79,7 +79,7 @@ def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:
         if client.logs([place], 1, None)["lines"]:
             continue
         document = client.status().profiles
-        files = {found.name for found in list_profiles(os.environ, Path.cwd())}
+        files = {found.name for found in list_profiles(os.environ, current_folder())}
         later = files - {profile.name for profile in document}
         if not (come_later and Pattern(place).profile in later):
             selection.forwards(document, [place])

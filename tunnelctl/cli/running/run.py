@@ -15,7 +15,6 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,6 +38,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Failure, reason
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.state.documents.snapshot import ForwardState, ProfileStatus
 from tunnelctl.view.texts import listen_addresses
@@ -166,7 +166,7 @@ def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _is_profile(word: str) -> bool:
     try:
-        find_profile(word, environ=os.environ, cwd=Path.cwd())
+        find_profile(word, environ=os.environ, cwd=current_folder())
     except Failure:
         return False
     return True

@@ -32,7 +32,7 @@ from tunnelctl.cli.setup.units import (
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import Code, Failure, reason
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 from tunnelctl.home.whole_file import write_whole
 from tunnelctl.quick_dataclass import dataclass
 
@@ -189,7 +189,7 @@ class _Place:
         system = scope == "system" or (scope is None and os.geteuid() == 0)
         if account is not None:
             _check_account(account, system=system)
-        environment = environment_of(os.environ, Path.cwd(), system=system)
+        environment = environment_of(os.environ, current_folder(), system=system)
         paths = Paths.from_environ({**os.environ, **environment})
         about = Service(
             # -P: nothing is imported from the folder that it starts in.

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tunnelctl.client import Client
 from tunnelctl.errors import Failure
-from tunnelctl.home.paths import Paths
+from tunnelctl.home.paths import Paths, current_folder
 
 # Every command has completions; what only these need is imported when a name is completed.
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def _files() -> set[str]:
     try:
         from tunnelctl.config.profile.find import list_profiles
 
-        return {found.name for found in list_profiles(os.environ, Path.cwd())}
+        return {found.name for found in list_profiles(os.environ, current_folder())}
     except OSError:
         return set()
 
@@ -139,7 +138,7 @@ def _keys(profile: str, block: str) -> Iterator[str]:
     try:
         from tunnelctl.config.profile.find import find_profile
 
-        path = find_profile(profile, environ=os.environ, cwd=Path.cwd())
+        path = find_profile(profile, environ=os.environ, cwd=current_folder())
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(_READ_MAX) + "\n"
     except (Failure, OSError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tunnelctl.cli import sentences
 from tunnelctl.errors import Failure
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
 if TYPE_CHECKING:  # `ls` and `paths` are quicker without
@@ -126,7 +127,7 @@ def demand_ours(
     from tunnelctl.config.profile.find import file_called, is_same_file  # `ps` needs none of it
 
     for name in names:
-        here = file_called(name, os.environ, Path.cwd()) if name in sources else None
+        here = file_called(name, os.environ, current_folder()) if name in sources else None
         if here is not None and not is_same_file(str(here), sources[name]):
             raise failure(name, sources[name], here)
 
@@ -143,7 +144,9 @@ def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) ->
         from tunnelctl.config.profile.find import find_profile
 
         try:
-            find_profile(profile, environ=os.environ, cwd=Path.cwd(), others={*known, *stopped})
+            find_profile(
+                profile, environ=os.environ, cwd=current_folder(), others={*known, *stopped}
+            )
         except Failure as failure:
             return failure
     return sentences.profile_not_up(profile)

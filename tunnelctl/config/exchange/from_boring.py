@@ -6,7 +6,6 @@ from ssh_config or from the file.
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.values import names, scalars
 from tunnelctl.config.values.forward_specs import ForwardSpec
 from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Side
 
@@ -113,7 +113,7 @@ class _Tunnel:
         for number, (local, remote) in enumerate(pairs, 1):
             own = name if len(pairs) == 1 else f"{name}-{number}"
             self._imported.forward(
-                _spec(mode, local, remote).below(os.getcwd()),
+                _spec(mode, local, remote).below(str(current_folder())),
                 via,
                 name=_name(own),
                 permit=permit,

@@ -25,6 +25,7 @@ from tunnelctl.config.openssh.reader import Asked, Options, options_for
 from tunnelctl.config.openssh.values import HostSettings, found
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import with_paths
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.environment import expand_user, home
 
 _ALWAYS_CHECKED = "host keys are always checked; see tunnelctl trust"
@@ -240,7 +241,7 @@ def _command(imported: Imported, words: list[str], keys: dict[str, Any]) -> SshC
     program = _program(imported, rest, keys)
     if program not in ("ssh", "autossh"):
         raise ValueError("it is no command line of ssh or autossh")
-    return parse(rest, os.getcwd(), autossh=program == "autossh")
+    return parse(rest, str(current_folder()), autossh=program == "autossh")
 
 
 def _program(imported: Imported, rest: list[str], keys: dict[str, Any]) -> str:

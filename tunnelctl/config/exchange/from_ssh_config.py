@@ -29,6 +29,7 @@ from tunnelctl.config.values.forward_specs import (
     remote_spec,
 )
 from tunnelctl.config.values.names import host_name
+from tunnelctl.home.paths import current_folder
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side
 from tunnelctl.spec.host import AddressFamily
@@ -111,7 +112,7 @@ def add_forwards(
                 "name the targets instead, there or with --permit HOST:PORT"
             )
             continue
-        imported.forward(spec.below(os.getcwd()), host(), permit=permits, more=more)
+        imported.forward(spec.below(str(current_folder())), host(), permit=permits, more=more)
 
 
 def _specs(options: Options, imported: Imported) -> Iterator[ForwardSpec]:

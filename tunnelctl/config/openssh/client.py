@@ -11,10 +11,9 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 
 from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
@@ -26,10 +25,13 @@ _SECONDS = 10.0
 # It has none of these; a usage text is OpenSSH's own.
 _BASELINE = "baseline"
 _NO_FILE = "/dev/null"
+_INPUT = "/dev/stdin"  # needs no temporary file, for which there may be no place
 _KEYWORDS = {"hostname": "HostName", "port": "Port", "proxyjump": "ProxyJump"}
 # Set before any file. Debian's client has another ServerAliveInterval with BatchMode, which has no
 # other effect here; a ControlPath is not used, and shows the value of %C.
 _ALWAYS = ("-o", "BatchMode=no", "-o", "ControlPath=%C")
+# What it says since OpenSSH 10.6 of names such as CORP\\alice, which it takes from a file.
+_REFUSED_USER = "remote username contains invalid characters"
 
 
 def find_client(environ: Mapping[str, str]) -> str | None:
@@ -65,11 +67,19 @@ def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
 
 
 class OpenSSHClient:
-    """The client at `program`; `arguments` are those of `config_arguments`."""
+    """The client at `program`; `arguments` are those of `config_arguments`, for `files`."""
 
-    def __init__(self, program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        files: Sequence[tuple[str, bool]] = (),
+    ) -> None:
         self._program = program
         self._arguments = tuple(arguments)
+        self._files = tuple(files)
+        self._input = _including(files) if _INPUT in arguments else b""
         self._environment = Environment(environ)
 
     def options(self, asked: Asked) -> Options:
@@ -78,18 +88,25 @@ class OpenSSHClient:
         Raises:
             SshConfigError: with what the client says is wrong.
         """
-        given = []
-        for key, value in asked.given.items():
-            given += _given(key, value)
-        return self._run((*self._arguments, *given), asked.name)
+        given = {key: _given(key, value) for key, value in asked.given.items()}
+        try:
+            arguments = (*self._arguments, *chain(*given.values()))
+            return self._run(arguments, asked.name, self._input)
+        except SshConfigError as error:
+            user = given.pop("user", None)
+            if user is None or str(error) != _REFUSED_USER:
+                raise
+        line = f"User {quoted(asked.given['user'].replace('%', '%%'))}"
+        arguments = ("-F", _INPUT, *chain(*given.values()))
+        return self._run(arguments, asked.name, _including(self._files, line))
 
     def baseline(self) -> Options:
         """Its output without any configuration."""
         return self._run(("-F", _NO_FILE), _BASELINE)
 
-    def _run(self, arguments: Sequence[str], name: str) -> Options:
+    def _run(self, arguments: Sequence[str], name: str, text: bytes = b"") -> Options:
         command = [self._program, "-G", "-T", *_ALWAYS, *arguments, "--", name]
-        done = _output(f"ssh -G {name}", command, self._environment)
+        done = _output(f"ssh -G {name}", command, self._environment, text)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise SshConfigError(printable(said[0].strip()) if said else f"ssh -G {name} failed")
@@ -97,9 +114,9 @@ class OpenSSHClient:
 
 
 def _output(
-    what: str, command: Sequence[str], environment: Environment
+    what: str, command: Sequence[str], environment: Environment, text: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """The output of the client without input; `what` is its name in messages.
+    """The output of the client with `text` as its input; `what` is its name in messages.
 
     Raises:
         SshConfigError: it cannot be run, or does not end in time.
@@ -109,7 +126,7 @@ def _output(
             command,
             env=environment.to_bytes(),
             cwd=folder(environment),  # where a Match exec with a relative path is found
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             timeout=_SECONDS,
             check=False,
@@ -144,24 +161,23 @@ def _parsed(output: str) -> Options:
     return options
 
 
-@contextmanager
 def config_arguments(
     files: Sequence[tuple[str, bool]], environ: Mapping[str, str], *, is_default: bool
-) -> Iterator[tuple[str, ...]]:
+) -> tuple[str, ...]:
     """The options that make the client read `files`; none if it reads these by default.
 
     `is_default`: the files are the user's and the system's. The client finds the former through the
-    password database only; if $HOME differs, a file that includes both is passed.
+    password database only; if $HOME differs, it gets lines that include both as its input.
     """
     if not is_default:
-        yield ("-F", files[0][0])
-    elif str(home(environ)) == home_of_record():
-        yield ()
-    else:
-        with tempfile.NamedTemporaryFile("w", prefix="tunnelctl-", suffix=".ssh_config") as file:
-            file.writelines(f"Include {_quoted(path)}\n" for path, _ in files)
-            file.flush()
-            yield ("-F", file.name)
+        return ("-F", files[0][0])
+    return () if str(home(environ)) == home_of_record() else ("-F", _INPUT)
+
+
+def _including(files: Sequence[tuple[str, bool]], *before: str) -> bytes:
+    """These lines, and those that include `files`."""
+    lines = (*before, *(f"Include {_quoted(path)}" for path, _ in files))
+    return os.fsencode("".join(f"{line}\n" for line in lines))
 
 
 def home_of_record() -> str:

@@ -11,7 +11,6 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -227,26 +226,23 @@ class _Source:
         return options
 
     def _clients(self, program: str, asked: list[Asked]) -> list[Options | SshConfigError]:
-        with ExitStack() as stack:
-            arguments = stack.enter_context(
-                config_arguments(self.files, self._environ, is_default=self._is_default)
-            )
-            client = OpenSSHClient(program, arguments, self._environ)
+        arguments = config_arguments(self.files, self._environ, is_default=self._is_default)
+        client = OpenSSHClient(program, arguments, self._environ, self.files)
+        try:
+            baseline = client.baseline()
+        except SshConfigError as error:
+            return [error] * len(asked)
+
+        def answer(one: Asked) -> Options | SshConfigError:
             try:
-                baseline = client.baseline()
+                printed = client.options(one)
             except SshConfigError as error:
-                return [error] * len(asked)
+                return error
+            ssh = Tokens(one, printed, self._environ, home_of_record())
+            said = configured(one.name, printed, baseline)
+            return as_written(one, said, baseline, self._lines, ssh)
 
-            def answer(one: Asked) -> Options | SshConfigError:
-                try:
-                    printed = client.options(one)
-                except SshConfigError as error:
-                    return error
-                ssh = Tokens(one, printed, self._environ, home_of_record())
-                said = configured(one.name, printed, baseline)
-                return as_written(one, said, baseline, self._lines, ssh)
-
-            threads = stack.enter_context(ThreadPoolExecutor(min(_AT_ONCE, len(asked))))
+        with ThreadPoolExecutor(min(_AT_ONCE, len(asked))) as threads:
             return list(threads.map(answer, asked))
 
     def _defaults(self) -> Iterator[tuple[str, bool]]:
