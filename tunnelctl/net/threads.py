@@ -11,7 +11,7 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
@@ -63,6 +63,25 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     except RuntimeError:
         raise sentences.no_more_threads() from None
     return done
+
+
+def shielded(work: Awaitable[T]) -> asyncio.Future[T]:
+    """As asyncio.shield: cancelling the future does not end `work`. Its exception is then dropped;
+    asyncio.shield prints it since Python 3.14, in a program that is not ours too."""
+    inner = asyncio.ensure_future(work)
+    outer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def deliver(inner: asyncio.Future[T]) -> None:
+        if inner.cancelled():
+            outer.cancel()
+        elif (error := inner.exception()) is None:
+            if not outer.done():
+                outer.set_result(inner.result())
+        elif not outer.done():
+            outer.set_exception(error)
+
+    inner.add_done_callback(deliver)
+    return outer
 
 
 def join_delivered() -> None:

@@ -21,7 +21,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.net import forked
 from tunnelctl.net.endings import shut_down
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.net.threads import in_thread
+from tunnelctl.net.threads import in_thread, shielded
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SessionType
@@ -141,7 +141,7 @@ async def fetch_host_key(
             )
             try:
                 name = f"host key of {host.name}"
-                blob = await asyncio.shield(_with_socket(reached.sock, look, name))
+                blob = await shielded(_with_socket(reached.sock, look, name))
             finally:
                 shut_down(reached.sock)  # if nobody waits any more, `look` notices and closes it
         reached.way.close()
@@ -366,7 +366,7 @@ class _Caller:
 
             timer = loop.call_later(host.connect_timeout, tell)
             try:
-                return await asyncio.shield(work)
+                return await shielded(work)
             except asyncio.CancelledError:
                 _abandon(sock, work)
                 raise

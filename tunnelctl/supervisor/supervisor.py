@@ -19,6 +19,7 @@ from tunnelctl.forward.client_connections import Connections
 from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import shielded
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
@@ -311,7 +312,7 @@ class Supervisor:
             self._closing = asyncio.get_running_loop().create_task(
                 self._close(deadline), name="close all profiles"
             )
-        await asyncio.shield(self._closing)
+        await shielded(self._closing)
 
     async def _close(self, deadline: float) -> None:
         until = clock.monotonic() + deadline

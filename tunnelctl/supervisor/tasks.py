@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from tunnelctl.errors import Failure
+from tunnelctl.net.threads import shielded
 from tunnelctl.supervisor import sentences
 
 _T = TypeVar("_T")
@@ -45,7 +46,7 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return asyncio.shield(task)
+        return shielded(task)
 
     @property
     def names(self) -> tuple[str, ...]:

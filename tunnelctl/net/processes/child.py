@@ -18,7 +18,7 @@ import threading
 from collections.abc import Sequence
 
 from tunnelctl.net.processes import programs
-from tunnelctl.net.threads import in_thread
+from tunnelctl.net.threads import in_thread, shielded
 from tunnelctl.spec.environment import Environment
 
 # The kept end of its standard error, in bytes.
@@ -67,7 +67,7 @@ class Child:
             spawn = functools.partial(spawn, stdin=stdin, stdout=heard, stderr=subprocess.STDOUT)
         work = in_thread(spawn, f"start {name}")
         try:
-            return cls(await asyncio.shield(work), name)
+            return cls(await shielded(work), name)
         except asyncio.CancelledError:
             with contextlib.suppress(OSError, ValueError):
                 child = cls(await work, name)  # starting a program is quick
@@ -77,7 +77,7 @@ class Child:
 
     async def wait(self) -> int:
         """Its exit status once it has ended and was reaped; below 0 the signal that ended it."""
-        return await asyncio.shield(self._ended)
+        return await shielded(self._ended)
 
     @property
     def has_ended(self) -> bool:

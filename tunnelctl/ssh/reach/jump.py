@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net.threads import shielded
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
@@ -67,7 +68,7 @@ class Hops:
             hop.users += 1
             hop.told.append(on_silence)
             try:
-                link = await asyncio.shield(hop.attempt)
+                link = await shielded(hop.attempt)
             except Failure as failure:
                 await hop.leave()
                 if hop.scope == scope or failure.retryable:
