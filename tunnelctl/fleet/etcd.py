@@ -24,7 +24,7 @@ from tunnelctl.errors import Failure, printable, reason
 from tunnelctl.fleet import sentences
 from tunnelctl.fleet.file import StoreSettings
 from tunnelctl.fleet.hedging import NobodyAnswered, hedged
-from tunnelctl.net.threads import in_thread
+from tunnelctl.net.threads import in_thread, shielded
 from tunnelctl.spec.secret import ResolveSecret
 
 Json = dict[str, Any]
@@ -184,7 +184,7 @@ class Etcd:
             login = asyncio.get_running_loop().create_task(work, name="fleet: log in")
             self._logins[url] = login
             login.add_done_callback(lambda ended: self._logged_in(url, ended))
-        await asyncio.shield(login)
+        await shielded(login)
 
     def _logged_in(self, url: str, login: asyncio.Task[None]) -> None:
         del self._logins[url]
