@@ -78,7 +78,8 @@ _OTHERS = {
             "ssh-dss",
         )
         for also in ("", "-cert-v01@openssh.com")
-    ),
+    )
+    + ("ssh-mldsa44-ed25519", "ssh-mldsa44-ed25519-cert"),  # their names since OpenSSH 10.6
 }
 
 
