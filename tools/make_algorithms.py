@@ -67,19 +67,22 @@ _OTHERS = {
         for name in ("hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96")
         for also in ("", _ETM)
     ),
-    Kind.HOST_KEY_ALGORITHMS: tuple(
-        name.replace("@", "-cert-v01@") if also and "@" in name else name + also
-        for name in (
-            "sk-ssh-ed25519@openssh.com",
-            "sk-ecdsa-sha2-nistp256@openssh.com",
-            "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
-            "ssh-mldsa44-ed25519@openssh.com",
-            "ssh-rsa",
-            "ssh-dss",
-        )
-        for also in ("", "-cert-v01@openssh.com")
-    )
-    + ("ssh-mldsa44-ed25519", "ssh-mldsa44-ed25519-cert"),  # their names since OpenSSH 10.6
+    Kind.HOST_KEY_ALGORITHMS: (
+        *(
+            name.replace("@", "-cert-v01@") if also and "@" in name else name + also
+            for name in (
+                "sk-ssh-ed25519@openssh.com",
+                "sk-ecdsa-sha2-nistp256@openssh.com",
+                "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+                "ssh-mldsa44-ed25519@openssh.com",
+                "ssh-rsa",
+                "ssh-dss",
+            )
+            for also in ("", "-cert-v01@openssh.com")
+        ),
+        "ssh-mldsa44-ed25519",  # their names since OpenSSH 10.6
+        "ssh-mldsa44-ed25519-cert",
+    ),
 }
 
 
