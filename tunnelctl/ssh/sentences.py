@@ -32,6 +32,11 @@ def excerpt(text: str, length: int = _QUOTED) -> str:
     return printable(text[:length]) + ("…" if len(text) > length else "")
 
 
+def elapsed(seconds: float) -> str:
+    """A measured wait: whole seconds that have passed, or tenths in the first one."""
+    return f"{int(seconds)} s" if seconds >= 1 else f"{int(seconds * 10) / 10} s"
+
+
 def _said(text: str) -> str:
     return f': it said "{excerpt(text)}"' if text else ""
 
@@ -239,7 +244,7 @@ def login_waits(host: Host, seconds: float) -> Failure:
     """The login waits for a person or an agent."""
     return Failure(
         Code.TIMED_OUT,
-        f"login: waiting for an answer for {seconds:.0f} s",
+        f"login: waiting for an answer for {elapsed(seconds)}",
         "a person, or an agent that asks one, has to answer",
         subject=label(host),
     )

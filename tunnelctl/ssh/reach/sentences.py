@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tunnelctl.errors import Code, Failure, Hint, by_hand, edit
 from tunnelctl.spec.host import Host, Proxy
-from tunnelctl.ssh.sentences import excerpt, invalid_key, label
+from tunnelctl.ssh.sentences import elapsed, excerpt, invalid_key, label
 
 # --- jump hosts ----------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ def proxy_command_silent(host: Host, program: str, seconds: float) -> Failure:
     """The program sent nothing in time."""
     return Failure(
         Code.TIMED_OUT,
-        f"proxy_command {program}: no output for {seconds:.0f} s",
+        f"proxy_command {program}: no output for {elapsed(seconds)}",
         *_by_hand(host),
         subject=label(host),
     )
@@ -109,7 +109,7 @@ def proxy_command_waits(host: Host, program: str, seconds: float, limit: float) 
     """The program has sent nothing so far; it may wait for a person."""
     return Failure(
         Code.TIMED_OUT,
-        f"proxy_command {program}: no output for {seconds:.0f} s (limit {limit:.3g} s)",
+        f"proxy_command {program}: no output for {elapsed(seconds)} (limit {limit:.3g} s)",
         "it may be waiting for a login: check for a browser window",
         *_by_hand(host),
         subject=label(host),
