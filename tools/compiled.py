@@ -1,6 +1,6 @@
 """Run the tests of the data path against the wheel in which it is compiled.
 
-    python -m tools.compiled               the tests of FOLDERS
+    python -m tools.compiled               the tests of FOLDERS and COPIES
     python -m tools.compiled PYTEST ARG    other tests
 
 Makes sure that the compiled modules are tested: the wheel is built and installed into a new
@@ -23,7 +23,9 @@ from pathlib import Path
 from hatch_build import why_pure
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("wire", "net", "ssh", "forward", "inspect", "e2e")
+FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
+# What is shown to the inspector is copied by compiled modules.
+COPIES = ("inspect/test_bytes.py", "inspect/test_conversation.py", "inspect/test_store.py")
 # As bootstrap.py runs the whole suite.
 PYTEST = ("-m", "pytest", "-n", "6", "--dist", "worksteal")
 
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
         Path(made).chmod(0o755)  # some tests run as another user
         python = install(build(Path(made) / "wheel"), Path(made) / "venv")
         tests = copy(Path(made) / "tree")
-        asked = arguments or [f"tests/{folder}" for folder in FOLDERS]
+        asked = arguments or [f"tests/{name}" for name in (*FOLDERS, *COPIES)]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
         # Long waits are tested once, in the pure suite.
         for name in ("TUNNELCTL_HALF_CLOSED_SECONDS", "TUNNELCTL_CANARY_SECONDS"):
