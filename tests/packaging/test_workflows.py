@@ -47,7 +47,12 @@ def test_every_action_has_a_version_and_every_job_ends(path: Path) -> None:
 
 def test_the_lock_the_newest_and_known_vulnerabilities_are_jobs() -> None:
     commands = {name: step["run"] for name, step in steps(read(WORKFLOWS[0])) if "run" in step}
-    assert commands == {"check": ".ci/run", "newest": ".ci/newest", "audit": ".ci/audit"}
+    assert commands == {
+        "check": ".ci/run",
+        "pythons": ".ci/run",
+        "newest": ".ci/newest",
+        "audit": ".ci/audit",
+    }
 
 
 def test_a_release_is_a_tag_and_is_published_without_a_token() -> None:
