@@ -67,6 +67,13 @@ class Own:
 
     def __hash__(self):
         return 7
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    value: int = 0
+
+    def __hash__(self):
+        return 8
 """
 
 
@@ -110,6 +117,8 @@ def test_what_is_frozen_has_a_hash_and_nothing_else(made: ModuleType) -> None:
     with pytest.raises(TypeError):
         hash(made.Count(1))
     assert hash(made.Own(1)) == 7
+    assert hash(made.Hashed(1)) == 8
+    assert made.Hashed(1) == made.Hashed(1)
     held = made.Held(1)
     assert hash(held) == hash(held)
 

@@ -4,9 +4,9 @@ For each class the standard decorator compiles six methods at import, half a mil
 classes that was a quarter of the daemon's start. Here only `__init__` is compiled, and the other
 methods are closures over the names of the fields.
 
-Type checkers see the standard decorator. Unlike it, `frozen` is enforced by them alone, and so
-neither assignment nor a new attribute of a class with slots is refused by a method of its own.
-Modules that mypyc compiles must use the standard decorator, which it knows (hatch_build.py).
+Type checkers see the standard decorator, and they alone enforce `frozen`: at run time a field can
+be assigned. Modules that mypyc compiles must use the standard decorator, which it knows
+(hatch_build.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ else:
             if eq and "__eq__" not in own:
                 content = _content([field.name for field in fields if field.compare])
                 made.__eq__ = _eq(content)
-                made.__hash__ = _hash(content) if frozen else None
+                if "__hash__" not in own:
+                    made.__hash__ = _hash(content) if frozen else None
             return made
 
         return make
