@@ -142,6 +142,7 @@ def _one(
 
 def _peace(scene: FleetScene, observer: Observer, since: float) -> None:
     eventually(lambda: scene.is_settled, "one holder, and all others stand by", _PEACE_WITHIN)
+    eventually(lambda: scene.store.is_whole, "every member has caught up", _PEACE_WITHIN)
     eventually(
         lambda: observer.answered_since(since) is not None, "clients are served", _PEACE_WITHIN
     )

@@ -103,11 +103,15 @@ class Member:
             found: dict[str, Any] = json.load(answer)
             return found
 
+    def status(self) -> dict[str, Any]:
+        """What it says of itself. Raises OSError."""
+        return self.post("/v3/maintenance/status", {})
+
     @property
     def is_leader(self) -> bool:
         """Whether it says that it leads."""
         with contextlib.suppress(OSError):
-            status = self.post("/v3/maintenance/status", {})
+            status = self.status()
             return bool(status.get("leader") == status["header"]["member_id"])
         return False
 
@@ -139,6 +143,17 @@ class Cluster:
     def wait(self) -> None:
         """Until there is a quorum."""
         eventually(self._serves, "etcd has a quorum")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all members answer, follow one leader, and have the same log. One that was away
+        cannot be elected until it has caught up, so another one must not be lost before."""
+        with contextlib.suppress(OSError):
+            found = [member.status() for member in self.members]
+            if "leader" in found[0]:
+                names = ("leader", "raftTerm", "raftIndex", "raftAppliedIndex")
+                return all(len({status.get(name) for status in found}) == 1 for name in names)
+        return False
 
     @property
     def leader(self) -> Member:
