@@ -35,6 +35,11 @@ backend-path = ["."]
 name = "tunnelctl"
 version = "1"
 """
+COMPILED = """
+import os, sys
+print("compiled", flush=True)
+sys.exit(int(os.environ.get("EXIT_OF_compiled", "0")))
+"""
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 UNAVAILABLE = 69
 
@@ -63,7 +68,7 @@ class Clone:
         compiled = folder / "tools" / "compiled.py"
         compiled.parent.mkdir()
         compiled.with_name("__init__.py").touch()
-        compiled.write_text("print('compiled')")
+        compiled.write_text(COMPILED)
         shutil.copy(ROOT / "bootstrap.py", folder)
         shutil.copy(Path(__file__).with_name("toy_backend.py"), folder)
         self.pyproject.write_text(PYPROJECT)
@@ -204,12 +209,15 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
         f"ruff|{here}|format|--check|.",
         f"mypy|{here}",
         f"lint-imports|{here}",
-        f"pytest|{here}|-n|6|--dist|worksteal|-k|a b",
+        f"pytest|{here}|-n|8|--dist|worksteal|-k|a b",
     ]
     assert result.returncode == 5
 
-    whole = fresh.run("test", TUNNELCTL_TEST_COMPILED="1")
-    assert [line.split("|")[0] for line in whole.stdout.splitlines()[-2:]] == ["compiled", "pytest"]
+    whole = fresh.run("test", TUNNELCTL_TEST_COMPILED="1").stdout.splitlines()
+    assert [line.split("|")[0] for line in whole[-2:]] == ["compiled", "pytest"]
+    assert whole[-1].endswith("|--ignore=tests/e2e"), "what has passed compiled"
+    pure = fresh.run("test", TUNNELCTL_TEST_COMPILED="1", EXIT_OF_compiled="5").stdout.splitlines()
+    assert pure[-1].endswith("|worksteal"), "nothing was compiled, so nothing is left out"
 
     failed = fresh.run("test", EXIT_OF_mypy="3")
     assert failed.returncode == 3

@@ -52,7 +52,7 @@ def running() -> Iterator[FleetScene]:
 def fleets(running: FleetScene) -> FleetScene:
     """Every machine serves."""
     running.store.start()
-    running.store.wait()
+    eventually(lambda: running.store.is_whole, "every member has caught up")
     for machine in running.machines:
         eventually(machine.is_up, f"{machine.name} is up", 3 * max(LEASES))
     return running

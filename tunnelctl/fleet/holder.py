@@ -160,7 +160,6 @@ class LeaseHolder:
 
     def cut_all(self) -> None:
         """The daemon ends: stop serving now. `close` gives the keys up."""
-
         self._elections.handle_all(UnwantedHere())
 
     async def close(self) -> None:
