@@ -160,6 +160,18 @@ def test_the_daemon_is_an_object(shop: Examples) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "db up\nwiki up\n", "")
 
 
+@pytest.mark.long
+def test_a_strict_type_checker_accepts_the_programs(tmp_path: Path) -> None:
+    """But for those whose functions have no types: pytest and Celery call them."""
+    pytest.importorskip("sqlalchemy")
+    typed = PROGRAMS.keys() - {"test_orders.py", "tasks.py"}
+    for name in typed:
+        (tmp_path / name).write_text(PROGRAMS[name])
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *sorted(typed)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_every_program_of_the_page_is_run_here() -> None:
     source = Path(__file__).read_text()
     assert len(PROGRAMS) == len(fenced(PAGE, "python"))
