@@ -1,4 +1,5 @@
-"""The build hook of sdist and wheel: dates, the bill of materials, the compiled data path.
+"""The build hooks of sdist and wheel: dates, the links of the description, the bill of materials,
+the compiled data path.
 
 Owns the list of compiled modules and the conditions. They are compiled if a C compiler and the
 headers of Python are installed; otherwise, and with TUNNELCTL_PURE=1, the wheel is pure Python.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 # The modules that every packet or connection passes through. All others wait for people and
 # networks.
@@ -78,6 +80,22 @@ _LOCKED = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?! ; sys_platform == 'win32')", r
 _NAME = re.compile(r"[\w.-]+")
 SBOM = "tunnelctl.cdx.json"
 DATE = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/
+README = Path("README.md")
+# A link or a picture in Markdown: the picture's mark, the text, the target in this repository.
+_RELATIVE_LINK = re.compile(r"(!?)\[([^]]*)\]\((?!\w+:|#)([^)\s]+)\)")
+
+
+class MetadataHook(MetadataHookInterface):
+    """Makes the description from README.md. PyPI shows it without the files beside it, so its links
+    lead to the repository, at the tag of the version."""
+
+    PLUGIN_NAME = "custom"
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Add the field that pyproject.toml calls dynamic."""
+        text = Path(self.root, README).read_text(encoding="utf-8")
+        text = absolute_links(text, metadata["urls"]["Source"], f"v{metadata['version']}")
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
 
 
 class BuildHook(BuildHookInterface[Any]):
@@ -119,6 +137,20 @@ class BuildHook(BuildHookInterface[Any]):
         folder = getattr(self, "_folder", None)
         if folder is not None:
             shutil.rmtree(folder)
+
+
+# --- the description ------------------------------------------------------------------------
+
+
+def absolute_links(markdown: str, repository: str, tag: str) -> str:
+    """The text with every link to a file replaced by its address at GitHub: a picture's is that of
+    the file, any other's that of the page which shows it."""
+
+    def absolute(found: re.Match[str]) -> str:
+        mark, text, target = found.groups()
+        return f"{mark}[{text}]({repository}/{'raw' if mark else 'blob'}/{tag}/{target})"
+
+    return _RELATIVE_LINK.sub(absolute, markdown)
 
 
 # --- the same bytes from the same source ----------------------------------------------------

@@ -198,6 +198,34 @@ def test_the_metadata_is_whole(tree: Path) -> None:
     assert "Operating System :: POSIX :: Linux" in metadata.get_all("Classifier", [])
 
 
+def test_the_links_of_the_description_lead_somewhere_without_the_files_beside_it(
+    tree: Path,
+) -> None:
+    (tree / "README.md").write_text(
+        "[page](docs/a.md#part) ![picture](docs/a.svg) [part](#part) [site](https://example.org/)\n"
+    )
+    for kind in ("wheel", "sdist"):
+        archive, _ = build(tree, kind, kind, TUNNELCTL_PURE="1")
+        at = f"https://github.com/tunnelctl/tunnelctl/{{}}/v{__version__}/docs/a.{{}}"
+        assert description(archive) == (
+            f"[page]({at.format('blob', 'md')}#part) ![picture]({at.format('raw', 'svg')}) "
+            "[part](#part) [site](https://example.org/)\n"
+        )
+
+
+def description(archive: Path) -> str:
+    """What PyPI shows of a wheel or an sdist."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            metadata = wheel.read(f"tunnelctl-{__version__}.dist-info/METADATA")
+    else:
+        with tarfile.open(archive) as sdist:
+            member = sdist.extractfile(f"tunnelctl-{__version__}/PKG-INFO")
+            assert member is not None
+            metadata = member.read()
+    return str(email.parser.BytesParser().parsebytes(metadata).get_payload())
+
+
 def test_all_that_is_installed_is_in_the_bill_of_materials(tree: Path) -> None:
     wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1")
     packages, required = locked(ROOT / LOCK_WITH_EXTRAS), locked(ROOT / LOCK)
