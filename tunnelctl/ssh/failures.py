@@ -58,7 +58,7 @@ _TELLING = (Code.HANDSHAKE_FAILED, Code.CONNECTION_REFUSED, Code.TIMED_OUT, Code
 # The lines that sshd sends before it closes the connection of a client that it refuses now (sshd.c,
 # srclimit.c), in lower case, with their meaning.
 _TURNED_AWAY = (
-    ("not allowed at this time", sentences.penalised),
+    ("not allowed at this time", sentences.turned_away),
     ("exceeded maxstartups", sentences.too_many_logins),
 )
 

@@ -18,7 +18,7 @@ from tunnelctl.spec.host import AddressFamily, Host
 
 # The maximum number of characters of a server's text in one message.
 _QUOTED = 200
-# sshd's PerSourcePenalties (sshd_config(5)) grow with each connection: seconds to wait.
+# Seconds to wait where sshd's PerSourcePenalties (sshd_config(5)) may apply.
 _PENALTY_PAUSE = 60.0
 
 
@@ -219,19 +219,21 @@ def host_key_too_short(host: Host, bits: int, least: int) -> Failure:
     )
 
 
-def penalised(host: Host, said: str) -> Failure:
-    """sshd refuses our address for a while (srclimit.c)."""
+def turned_away(host: Host, said: str) -> Failure:
+    """sshd refuses our address for a while, or has its maximum of unauthenticated connections: from
+    9.8 on it has one sentence for both."""
     return Failure(
         Code.HANDSHAKE_FAILED,
-        f"the server refuses this machine for a while{_said(said)}",
-        "too many logins from here failed (sshd PerSourcePenalties); the penalty expires by itself",
+        f"the server takes no login from here for now{_said(said)}",
+        "too many logins in progress there (sshd MaxStartups), or too many from here that failed "
+        "(PerSourcePenalties); both pass by themselves",
         subject=label(host),
         retry_after=_PENALTY_PAUSE,
     )
 
 
 def too_many_logins(host: Host, said: str) -> Failure:
-    """sshd has its maximum of unauthenticated connections (sshd.c)."""
+    """sshd before 9.8 has its maximum of unauthenticated connections."""
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"the server has too many logins in progress{_said(said)}",
