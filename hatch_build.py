@@ -5,7 +5,8 @@ Owns the list of compiled modules and the conditions. They are compiled if a C c
 headers of Python are installed; otherwise, and with TUNNELCTL_PURE=1, the wheel is pure Python.
 Must never leave a compiled file in the source tree, because Python prefers it to the edited source,
 never compile for an editable installation, and never write anything that differs when the same
-source is built again elsewhere.
+source is built again elsewhere. A Python that is too old must be able to build, without the
+compiled data path: only then does pip look at `requires-python`, and say which Python is needed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
+import time
 import uuid
 from collections.abc import Container, Iterator, Mapping
-from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ MYPY_OPTIONS = (
     "--ignore-missing-imports",
     "--follow-imports=silent",
 )
+NEEDED_PYTHON = (3, 11)
 GROUP = "tunnelctl"  # the shared library is GROUP__mypyc
 C_OPTIONS = ("-g0",)
 
@@ -253,7 +256,7 @@ def _timestamp() -> dict[str, str]:
     date = os.environ.get(DATE)
     if date is None:
         return {}
-    return {"timestamp": datetime.fromtimestamp(int(date), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(date)))}
 
 
 # --- the compiled data path -----------------------------------------------------------------
@@ -263,6 +266,8 @@ def why_pure() -> str | None:
     """Why nothing is compiled; None if it is."""
     if os.environ.get("TUNNELCTL_PURE", "") not in ("", "0"):
         return "since TUNNELCTL_PURE is set"
+    if sys.version_info < NEEDED_PYTHON:
+        return "for a Python that is too old"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         return f"since there is no C compiler ({compiler[0]})"

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hatch_build import LOCK, LOCK_WITH_EXTRAS, SBOM, VENDORED, locked, why_pure
+from hatch_build import LOCK, LOCK_WITH_EXTRAS, NEEDED_PYTHON, SBOM, VENDORED, locked, why_pure
 from tunnelctl import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +73,22 @@ def files(tree: Path) -> set[str]:
     """What lies there, but for the caches of Python."""
     found = (path for path in tree.rglob("*") if "__pycache__" not in path.parts)
     return {str(path.relative_to(tree)) for path in found}
+
+
+@pytest.mark.long
+def test_an_older_python_can_build_so_pip_says_which_one_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(sys, "version_info", (3, 10, 13))
+        assert why_pure() == "for a Python that is too old"
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert oldest == f">={'.'.join(map(str, NEEDED_PYTHON))}"
+    check = ("-m", "mypy", "--config-file=", "--python-version=3.10")
+    about = ("--ignore-missing-imports", "--follow-imports=silent", "--no-error-summary")
+    command = [sys.executable, *check, *about, str(ROOT / "hatch_build.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(
