@@ -289,6 +289,7 @@ def compile_modules(root: Path, folder: Path) -> dict[str, Path]:
     """Compile into `folder`; returns the files by their names in the wheel."""
     from mypyc.build import mypycify
     from setuptools import Distribution
+    from setuptools.errors import BaseError, CCompilerError
 
     # mypyc writes source paths into its code as they were passed: relative ones give the same wheel
     # everywhere.
@@ -308,7 +309,12 @@ def compile_modules(root: Path, folder: Path) -> dict[str, Path]:
     command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(library), str(folder / "objects")
     command.ensure_finalized()
-    command.run()
+    try:
+        command.run()
+    except (BaseError, CCompilerError) as error:
+        raise RuntimeError(
+            "the data path cannot be compiled; with TUNNELCTL_PURE=1 it stays pure Python"
+        ) from error
     return {str(path.relative_to(library)): path for path in sorted(library.rglob("*.so"))}
 
 

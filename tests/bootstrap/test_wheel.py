@@ -53,9 +53,19 @@ def tree(tmp_path: Path) -> Path:
 
 def build(tree: Path, into: str, kind: str = "wheel", **environ: str) -> tuple[Path, str]:
     """Build a wheel or an sdist; returns it and the output."""
-    pytest.importorskip("hatchling")
     folder = tree.with_name(into)
-    done = subprocess.run(
+    done = run_build(tree, folder, kind, **environ)
+    assert done.returncode == 0, done.stdout
+    (archive,) = folder.iterdir()
+    return archive, done.stdout
+
+
+def run_build(
+    tree: Path, folder: Path, kind: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """The build itself, which may fail."""
+    pytest.importorskip("hatchling")
+    return subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)],
         cwd=tree,
         env={**os.environ, **environ},
@@ -64,9 +74,6 @@ def build(tree: Path, into: str, kind: str = "wheel", **environ: str) -> tuple[P
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
-    (archive,) = folder.iterdir()
-    return archive, done.stdout
 
 
 def files(tree: Path) -> set[str]:
@@ -106,6 +113,19 @@ def test_a_wheel_is_pure_where_nothing_can_be_compiled_and_says_why(
     assert wheel.name == f"tunnelctl-{__version__}-py3-none-any.whl"
     (note,) = [line for line in said.splitlines() if "pure Python" in line]
     assert why in note
+
+
+@needs_compiler
+def test_a_compiler_that_fails_ends_the_build_with_the_way_around_it(tree: Path) -> None:
+    compiler = tree.with_name("cc")
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *-fsyntax-only*) exec cc "$@";; esac\necho no space >&2; exit 1\n'
+    )
+    compiler.chmod(0o755)
+    done = run_build(tree, tree.with_name("wheel"), "wheel", CC=str(compiler))
+    assert done.returncode != 0
+    assert "no space" in done.stdout
+    assert "with TUNNELCTL_PURE=1 it stays pure Python" in done.stdout.splitlines()[-1]
 
 
 @needs_compiler
