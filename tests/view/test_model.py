@@ -33,7 +33,16 @@ from tunnelctl.state.documents.snapshot import (
     Wanted,
 )
 from tunnelctl.view import columns, model
-from tunnelctl.view.actions import Action, Verb
+from tunnelctl.view.actions import (
+    Action,
+    Verb,
+    close,
+    doctor,
+    down,
+    question,
+    restart,
+    up,
+)
 from tunnelctl.view.rows import ForwardRow, HostRow, ProfileRow, View
 from tunnelctl.view.texts import NOTHING
 
@@ -236,8 +245,32 @@ def test_a_program_gets_every_field() -> None:
         "retry in 0s (#4)",
     )
     assert [action["verb"] for action in row["actions"]] == ["restart", "down", "doctor"]
+    assert [action["question"] for action in row["actions"]] == [
+        "",
+        "Take dev down? 2 clients are connected.",
+        "",
+    ]
     assert document["hosts"][0]["curve_rtt"] == [None, 0.5, 0.7]
-    assert document["connections"][0]["actions"][0]["connection"] == "17"
+    (action,) = document["connections"][0]["actions"]
+    assert (action["connection"], action["question"]) == ("17", "Reset connection 17?")
+
+
+def test_what_disconnects_clients_is_asked_before() -> None:
+    lost = host(name="lost", state=HostState.BACKOFF)
+    forwards = [forward(connections_open=1), forward(name="other", via="lost")]
+    shown = model.build(status(profile([host(), lost], forwards)), None, None, NOW)
+    clients = model.clients_of(shown)
+    assert clients == {"dev": 3, "dev/bastion": 1, "dev/lost": 0}, "two wait for the lost host"
+
+    def asked(action: Action) -> str:
+        return question(action, clients)
+
+    assert asked(restart("dev", "bastion")) == "Reconnect bastion of dev? 1 client is connected."
+    assert asked(restart("dev")) == "Reconnect every host of dev? 3 clients are connected."
+    assert asked(restart("dev", "lost")) == ""
+    assert asked(down("dev")) == "Take dev down? 3 clients are connected."
+    assert asked(close("17", "dev")) == "Reset connection 17?"
+    assert asked(up("dev")) == asked(doctor("dev")) == ""
 
 
 def test_a_code_of_another_version_is_shown() -> None:

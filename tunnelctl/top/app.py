@@ -25,7 +25,7 @@ from tunnelctl.client import Client
 from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
 from tunnelctl.top.details import cause_lines, details, request_details
-from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page, question
+from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page
 from tunnelctl.top.feeds import Interests, StatusFeed
 from tunnelctl.top.log import LOG, LogRow
 from tunnelctl.top.messages import Away, Crashed, Done, LineLogged, NewView, RequestSeen
@@ -34,7 +34,7 @@ from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
 from tunnelctl.top.tails import Tails
 from tunnelctl.view import columns, model, trouble
-from tunnelctl.view.actions import Action, Verb, up
+from tunnelctl.view.actions import Action, Verb, question, up
 from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.request_rows import REQUESTS, RequestRow
 from tunnelctl.view.rows import ForwardRow, HostRow, View
@@ -269,12 +269,9 @@ class Top(App[None]):
         if action is None:
             self._refuse(f"{verb}: not possible here")
             return
-        clients = self._clients_of(action)
-        if action.verb in (Verb.DOWN, Verb.CLOSE) or (action.verb is Verb.RESTART and clients):
-            self.push_screen(
-                ConfirmDialog(question(action, clients), action.command),
-                partial(self._answered, action),
-            )
+        asked = question(action, model.clients_of(self._view)) if self._view else ""
+        if asked:
+            self.push_screen(ConfirmDialog(asked, action.command), partial(self._answered, action))
         else:
             self._start(action)
 
@@ -315,14 +312,6 @@ class Top(App[None]):
         except Failure as failure:
             text = str(failure)
         self.post_message(Done(text))
-
-    def _clients_of(self, action: Action) -> int:
-        """The number of clients that an action disconnects."""
-        if self._view is None or action.verb is Verb.CLOSE:
-            return 0
-        rows = self._view.hosts if action.host else self._view.profiles
-        place = f"{action.profile}/{action.host}" if action.host else action.profile
-        return sum(row.connections for row in rows if row.place == place)
 
     def _rows(self) -> Sequence[Any]:
         if self._tab == _LOG:

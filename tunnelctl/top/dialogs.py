@@ -12,8 +12,6 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tunnelctl.view.actions import Action, Verb
-
 HELP = """\
 arrows, PgUp, PgDn, Home, End   move the cursor
 Enter   details of the row
@@ -77,14 +75,3 @@ class Page(ModalScreen[None]):
     def action_close(self) -> None:
         """Back to the tables."""
         self.dismiss()
-
-
-def question(action: Action, clients: int) -> str:
-    """Whether to do it, which disconnects so many clients."""
-    what = {
-        Verb.DOWN: f"Take {action.profile} down?",
-        Verb.RESTART: f"Reconnect {action.host or 'every host'} of {action.profile}?",
-        Verb.CLOSE: f"Reset connection {action.connection}?",
-    }[action.verb]
-    connected = "1 client is" if clients == 1 else f"{clients} clients are"
-    return f"{what} {connected} connected." if clients else what

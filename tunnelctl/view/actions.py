@@ -6,6 +6,7 @@ Pure. Owns the commands' texts, which a shell reads as they stand. Must never ca
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -84,6 +85,24 @@ def close(connection: str, profile: str) -> Action:
     """Reset a connection."""
     command = f"tunnelctl connections --close {shlex.quote(connection)}"
     return Action(Verb.CLOSE, command, profile, connection=connection)
+
+
+def question(action: Action, clients: Mapping[str, int]) -> str:
+    """What a face asks before an action, as it disconnects clients; empty if it asks nothing.
+
+    `clients` are the numbers of those that are connected, by PROFILE and PROFILE/HOST.
+    """
+    place = f"{action.profile}/{action.host}" if action.host else action.profile
+    count = clients.get(place, 0)
+    connected = f" {count} client{' is' if count == 1 else 's are'} connected." if count else ""
+    match action.verb:
+        case Verb.DOWN:
+            return f"Take {action.profile} down?{connected}"
+        case Verb.RESTART if count:
+            return f"Reconnect {action.host or 'every host'} of {action.profile}?{connected}"
+        case Verb.CLOSE:
+            return f"Reset connection {action.connection}?"
+    return ""
 
 
 def mend_host(profile: str, host: HostStatus) -> Action:

@@ -101,18 +101,33 @@ def summary(rows: Iterable[ForwardRow]) -> str:
 
 def to_json(view: View) -> dict[str, Any]:
     """The view as an object for programs: the fields of the rows, and in addition `place` and
-    `actions` of each."""
+    `actions` of each, with the question before an action."""
     document = view._asdict()
+    clients = clients_of(view)
     for name in ("broken", "profiles", "forwards", "hosts", "connections", "ended"):
-        document[name] = [_row_json(row) for row in document[name]]
+        document[name] = [_row_json(row, clients) for row in document[name]]
     return {**document, "summary": summary(view.forwards)}
 
 
-def _row_json(row: Any) -> dict[str, Any]:
+def clients_of(view: View) -> dict[str, int]:
+    """The number of clients that are connected, by PROFILE and PROFILE/HOST; those who wait for a
+    host lose nothing by its restart."""
+    of_profiles = {row.name: row.connections for row in view.profiles}
+    of_hosts = {
+        row.place: row.connections if row.condition is Condition.UP else 0 for row in view.hosts
+    }
+    return of_profiles | of_hosts
+
+
+def _row_json(row: Any, clients: Mapping[str, int]) -> dict[str, Any]:
     document = row._asdict()
     if document.get("mend") is not None:
         document["mend"] = row.mend._asdict()
-    return {**document, "place": row.place, "actions": [action._asdict() for action in row.actions]}
+    its_actions = [
+        {**action._asdict(), "question": actions.question(action, clients)}
+        for action in row.actions
+    ]
+    return {**document, "place": row.place, "actions": its_actions}
 
 
 class _Scene(NamedTuple):

@@ -105,7 +105,7 @@ def requests(
     elif har is not None:
         _write_har(client.requests(profile, forward, count), har)
     else:
-        _print_table(client.requests(profile, forward, 50 if count is None else count))
+        _print_table(client, (profile, forward), 50 if count is None else count)
 
 
 def _check_options(
@@ -131,12 +131,13 @@ def _header(text: str) -> tuple[str, str]:
 # The table.
 
 
-def _print_table(found: HttpExchanges) -> None:
+def _print_table(client: Client, place: tuple[str, str], count: int) -> None:
+    found = client.requests(*place, count)
     if found.exchanges:
         click.echo(_titles())
     for exchange in found.exchanges:
         click.echo(_line(exchange))
-    if not found.exchanges:
+    if count and not found.exchanges:
         say(f"no request has passed through {found.forward} yet")
     if found.dropped:
         say(f"older requests that are no longer kept: {found.dropped}")

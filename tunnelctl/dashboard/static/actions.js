@@ -23,8 +23,8 @@ function fileOf(profile) {
 }
 
 async function act(action) {
-  const { verb, profile, command } = action;
-  if (verb === "down" && !(await confirmed(`Take ${profile} down?`, command))) return;
+  const { verb, question, command } = action;
+  if (question && !(await confirmed(question, command, NAMES[verb]))) return;
   await run(ORDERS[verb](action), command, "Done");
 }
 
@@ -43,14 +43,10 @@ export function Button({ action, about, main }) {
 
 // A command that can be copied.
 export function Copy({ text }) {
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      notice("Copied", text);
-    } catch {
-      notice("The browser does not allow copying", text);
-    }
-  };
+  const copy = () => navigator.clipboard.writeText(text).then(
+    () => notice("Copied", text),
+    () => notice("The browser does not allow copying", text),
+  );
   return html`<span class="command"><code>${text}</code><button type="button" class="copy"
     aria-label=${`Copy ${text}`} onClick=${copy}>Copy</button></span>`;
 }

@@ -24,7 +24,7 @@ export function Add() {
     setBusy(true);
     setResult(null);
     const body = { forwards: [[form.option, spec]], host: form.host };
-    setResult(await order("/v1/adhoc", body).catch((error) => ({ exit_code: 1, said: [error.message] })));
+    setResult(await order("/v1/adhoc", body).catch(({ message }) => ({ said: [message] })));
     setBusy(false);
   };
   const hosts = [...new Set(store.view.hosts.map(({ name }) => name))];
@@ -47,7 +47,10 @@ export function Add() {
       <p><button class="main" data-command=${command} disabled=${busy || !takesOrders()}>
         ${busy ? "Opening…" : "Open"}</button></p>
     </form>
-    ${result && html`<div role="status" class=${result.exit_code ? "trouble" : "fine"}>
-      <p>${result.exit_code ? `Not ready (exit code ${result.exit_code})` : "Open"}</p>
+    ${result && html`<div role="status" class=${result.exit_code === 0 ? "fine" : "trouble"}>
+      <p>${said(result.exit_code)}</p>
       <pre>${result.said.join("\n")}</pre></div>`}`;
 }
+
+// What became of the command, which does not run if the dashboard refuses it.
+const said = (code) => (code === undefined ? "Refused" : code ? `Not ready (exit code ${code})` : "Open");

@@ -7,10 +7,8 @@ export class Problem extends Error {
   }
 }
 
-export const ask = (path) => request(path);
-
 export const order = (path, body = {}) =>
-  request(path, {
+  ask(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
@@ -22,9 +20,9 @@ export const profilePath = (profile, verb) =>
 export const requestsPath = (place) =>
   `/v1/requests/${place.split("/").map(encodeURIComponent).join("/")}`;
 
-async function request(path, options) {
+export async function ask(path, options) {
   const answer = await fetch(path, options).catch(() => {
-    throw new Problem({ detail: "the dashboard does not answer" }, 0);
+    throw new Problem({ detail: "the dashboard does not answer" });
   });
   const document = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Problem(document, answer.status);

@@ -8,12 +8,12 @@ export function open(render) {
   return new Promise((resolve) => show({ render, resolve }));
 }
 
-export const confirmed = (question, command) =>
+export const confirmed = (question, command, name) =>
   open((close) => html`<h2>${question}</h2>
     <p><code>${command}</code></p>
     <p class="row">
       <button onClick=${() => close(false)}>Cancel</button>
-      <button class="trouble" onClick=${() => close(true)}>Take down</button>
+      <button class="trouble" onClick=${() => close(true)}>${name}</button>
     </p>`);
 
 export function Dialog() {

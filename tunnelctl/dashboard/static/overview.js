@@ -15,7 +15,8 @@ const FEW = 8; // connections and log lines
 export function Overview() {
   const [filter, setFilter] = useState("");
   const { view } = store;
-  return html`<${Broken} causes=${view.broken} fine=${view.summary} />
+  return html`<h1 class="unseen">Overview</h1>
+    <${Broken} causes=${view.broken} fine=${view.summary} />
     <${Filter} value=${filter} onInput=${setFilter} />
     <${Rows} has=${(row) => matches(row, filter)} />`;
 }

@@ -6,10 +6,10 @@ import { amount } from "./words.js";
 
 const ROWS = 200; // of a table, until all are asked for
 
-const link = (page, place, text) =>
+const link = (page) => (place, text = place) =>
   html`<a href=${`#/${page}/${place.split("/").map(encodeURIComponent).join("/")}`}>${text}</a>`;
-export const profileLink = (name, text = name) => link("profile", name, text);
-const hostLink = (place, text = place) => link("host", place, text);
+export const profileLink = link("profile");
+const hostLink = link("host");
 
 // A state in words, with a mark whose shape differs too.
 export const Status = ({ row }) =>

@@ -4,7 +4,7 @@ import { Copy } from "./actions.js";
 import { order, requestsPath } from "./api.js";
 import { run } from "./notices.js";
 import { Filter, Table, Trouble, usePolled } from "./parts.js";
-import { store } from "./store.js";
+import { store, takesOrders } from "./store.js";
 import { amount, clock, commandLine, matches, took } from "./words.js";
 
 const EVERY = 3000; // milliseconds, for what was not inspected
@@ -96,8 +96,9 @@ function Exchange({ one, place }) {
   };
   return html`<article class="exchange" aria-label=${`Request ${one.id}`}>
     <h2>${one.method} ${one.path}</h2>
-    <p class="row"><button data-command=${command} disabled=${store.daemon.read_only}
+    <p class="row"><button data-command=${command} disabled=${!takesOrders()}
       onClick=${replay}>Send again</button><${Copy} text=${command} /></p>
+    ${answer?.left_out.length > 0 && html`<p class="hint">Sent without ${answer.left_out.join(", ")}</p>`}
     ${answer && html`<${Message} title=${`Answer ${answer.status}`} message=${answer} />`}
     <${Message} title="Request" message=${one.request} />
     ${one.response && html`<${Message} title=${`Response ${one.status}`} message=${one.response} />`}

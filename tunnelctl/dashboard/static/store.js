@@ -14,10 +14,7 @@ export const store = {
 };
 
 export function start() {
-  if (typeof SharedWorker === "undefined") {
-    follow(take);
-    return;
-  }
+  if (!window.SharedWorker) return follow(take);
   const worker = new SharedWorker("/static/worker.js", { type: "module", name: "tunnelctl" });
   worker.onerror = () => follow(take);
   worker.port.onmessage = ({ data: [kind, text] }) => take(kind, text);

@@ -3,13 +3,9 @@
 const UNITS = ["", "k", "M", "G", "T"];
 
 // 340k, 1.2M (powers of 1000), as the view model writes them.
-export function amount(bytes) {
-  let value = bytes;
+export function amount(value) {
   let unit = 0;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
+  for (; value >= 999.5 && unit < UNITS.length - 1; unit += 1) value /= 1000;
   return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)}${UNITS[unit]}`;
 }
 
@@ -24,7 +20,7 @@ export const clock = (moment) =>
   moment ? new Date(moment).toLocaleTimeString([], { hour12: false }) : "";
 
 // A word of a command line as a shell reads it.
-export const quoted = (word) =>
+const quoted = (word) =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
 
 export const commandLine = (words) => words.map(quoted).join(" ");
