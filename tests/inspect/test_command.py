@@ -219,6 +219,13 @@ def test_the_user_may_give_a_header_again(place: Place) -> None:
     assert place.world.run(*words[:-1], "Bad Name: x").returncode == 2
 
 
+def test_no_requests_wanted_is_not_none_seen(place: Place) -> None:
+    fetch(place.port("web"), "GET", "/seen")
+    place.shown("/seen")
+    done = place.world.run("requests", "dev/web", "-n", "0")
+    assert (done.returncode, done.stdout, "no request" in done.stderr) == (0, "", False)
+
+
 def test_what_cannot_be_sent_again(place: Place) -> None:
     fetch(place.port("web"), "POST", "/long", "x" * 100_000)
     number = place.shown("/long")["id"]
