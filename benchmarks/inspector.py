@@ -1,10 +1,11 @@
 """`python -m benchmarks.inspector`: what `inspect: http` costs a forward.
 
-One daemon has two forwards to one web service: `web` is inspected, `plain` is not. Each figure is
-measured on both in turn, and the ratio or difference of each pair is what is reported, with its
-median. The service and the load are processes of their own. The last columns are the daemon's
-processor time, as a multiple of that without inspection: while the load ran, and until the parser
-had ended too. They say more than rates where other programs run.
+One daemon, from a wheel in which the data path is compiled, has two forwards to one web service:
+`web` is inspected, `plain` is not. Each figure is measured on both in turn, and the ratio or
+difference of each pair is what is reported, with its median. The service and the load are processes
+of their own. The last columns are the daemon's processor time, as a multiple of that without
+inspection: while the load ran, and until the parser had ended too. They say more than rates where
+other programs run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import multiprocessing
 import socket
 import statistics
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.peers.tunnelctl import compiled_python
 from benchmarks.processes import cpu_seconds, resident_memory
 from tests.support.sshd import OpenSSHServer
 from tests.support.world import World, private_world, tunnel_text
@@ -285,8 +288,11 @@ def _service() -> Iterator[int]:
 
 
 @contextmanager
-def _tunnel(port: int) -> Iterator[tuple[World, tuple[int, int]]]:
-    with tempfile.TemporaryDirectory(prefix="tctl-bench-") as folder, private_world() as world:
+def _tunnel(port: int, python: str) -> Iterator[tuple[World, tuple[int, int]]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="tctl-bench-") as folder,
+        private_world(python) as world,
+    ):
         server = OpenSSHServer(Path(folder) / "sshd", config=["LogLevel INFO"])
         server.start()
         try:
@@ -313,11 +319,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--fill", type=int, default=2000, help="requests with long bodies")
+    parser.add_argument("--pure", action="store_true", help="without compiled modules")
     options = parser.parse_args(arguments)
+    python = sys.executable if options.pure else compiled_python()
     size, context = options.mib * _MIB, multiprocessing.get_context("spawn")
     with (
         _service() as port,
-        _tunnel(port) as (world, ports),
+        _tunnel(port, python) as (world, ports),
         ProcessPoolExecutor(1, context) as load,
     ):
         load.submit(fill, ports[0], options.fill).result(300)  # the buffers of the data path

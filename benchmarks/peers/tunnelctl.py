@@ -103,11 +103,11 @@ class CompiledTunnelctl(Tunnelctl):
         return why_pure()
 
     def _python(self) -> str:
-        return _compiled_python()
+        return compiled_python()
 
 
 @functools.cache
-def _compiled_python() -> str:
+def compiled_python() -> str:
     """Build the wheel and install it, once a run: that takes a minute."""
     folder = Path(tempfile.mkdtemp(prefix="tctl-compiled-"))
     atexit.register(shutil.rmtree, folder)

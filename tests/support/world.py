@@ -225,12 +225,12 @@ class World:
 
 
 @contextmanager
-def private_world() -> Iterator[World]:
+def private_world(python: str = sys.executable) -> Iterator[World]:
     """A world for the length of a block; a daemon that outlives it is ended, and must end when told
-    to."""
+    to. `python` as in World."""
     # In /tmp itself: a unix socket's path may have 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="tctl-"))
-    private = World(directory)
+    private = World(directory, python)
     yield private
     try:
         private.close()
