@@ -30,6 +30,7 @@ class Terminal:
     def __init__(self, command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> None:
         self.shown = ""  # all that was printed so far
         self._seen = 0
+        self._is_hung_up = False
         self._ours, theirs = pty.openpty()
         try:
             self.process = subprocess.Popen(
@@ -55,7 +56,8 @@ class Terminal:
     ) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._ours)
+        if not self._is_hung_up:
+            os.close(self._ours)
 
     @property
     def echoes(self) -> bool:
@@ -86,6 +88,12 @@ class Terminal:
         end = time.monotonic() + DEADLINE
         while self._read():
             assert time.monotonic() < end, f"it does not end: {self.shown!r}"
+        return self.process.wait(DEADLINE)
+
+    def hang_up(self) -> int:
+        """Close the terminal as its window does; the exit code, negative for a signal."""
+        os.close(self._ours)
+        self._is_hung_up = True
         return self.process.wait(DEADLINE)
 
     def _read(self) -> bool:

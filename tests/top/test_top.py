@@ -199,6 +199,13 @@ def test_a_signal_to_end_restores_the_terminal(busy: World) -> None:
         assert "dev/echo" not in "\n".join(tmux.screen())
 
 
+def test_it_ends_with_its_terminal(busy: World) -> None:
+    """At once: textual, which writes to it at its end, may wait forever."""
+    with busy.terminal("top", environ={"COLUMNS": "80", "LINES": "24"}) as window:
+        window.expect("dev/echo")
+        assert window.hang_up() == -signal.SIGHUP
+
+
 def test_no_color(busy: World) -> None:
     with terminal(busy, 80, 24, "NO_COLOR=1") as tmux:
         eventually(lambda: "dev/echo" in "\n".join(tmux.screen()), "the rows are shown")

@@ -124,9 +124,9 @@ class Top(App[None]):
         yield Static(Content(_KEYS), id="keys")
 
     def on_mount(self) -> None:
-        """Begin to read the daemon. A signal to end restores the terminal too."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        """Begin to read the daemon. SIGTERM restores the terminal too; SIGHUP just ends it,
+        as the terminal has gone, and textual can wait for it forever."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         self._table.focus()
         self.start_reading()
 
