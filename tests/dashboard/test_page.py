@@ -14,6 +14,7 @@ from tests.dashboard.board import Board, dashboard
 from tests.dashboard.chromium import chromium, logged_in, needs_chromium
 from tests.dashboard.scene import HOSTILE, MARK, PASSPHRASE, Scene, another_version, scene
 from tests.support.ports import free_port
+from tests.support.services import connect
 from tests.support.waiting import eventually
 from tunnelctl import __version__
 
@@ -340,6 +341,36 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
         assert not serious, f"{address}: {json.dumps(serious, indent=1)}"
         backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert backs == {"rgb(18, 21, 24)" if scheme == "dark" else "rgb(246, 246, 243)"}
+
+
+def test_a_filter_that_nothing_matches(page: Page) -> None:
+    page.get_by_label("Filter").fill("[(*\\^<b>")
+    forwards = page.locator("section").filter(
+        has=page.get_by_role("heading", name="Forwards", exact=True)
+    )
+    expect(forwards).to_have_text("ForwardsNone.")
+
+
+@pytest.mark.parametrize("width", [730, 900, 1280])
+def test_no_short_word_is_broken(page: Page, shown: Scene, width: int) -> None:
+    """However long the names beside it are."""
+    page.set_viewport_size({"width": width, "height": 800})
+    text = f"""version: 1
+hosts: {{bastion: {{embedded: true}}}}
+forwards: {{{"-".join(["long"] * 12)}: {{local: 0, to: {shown.database}, via: bastion}}}}
+"""
+    shown.world.profile("long", text)
+    shown.world.ok("up", "long", "-d")
+    listen = shown.world.status()["profiles"]
+    port = next(one for one in listen if one["name"] == "long")["forwards"][0]["listen"]
+    with connect(int(port.rpartition(":")[2])):
+        for address in ("#/", "#/connections"):
+            go(page, address)
+            expect(page.get_by_role("button", name="Close long/")).to_be_visible()
+            broken = """[...document.querySelectorAll("td button, td[data-name=Via] a")]
+              .filter((one) => one.offsetHeight > 30).map((one) => one.innerText)"""
+            assert page.evaluate(broken) == []
+    shown.world.ok("down", "long")
 
 
 def test_on_a_phone(page: Page) -> None:

@@ -52,7 +52,7 @@ function Question({ question, profile }) {
     send(field.current.value, event.target.elements.keep?.checked ?? false);
     field.current.value = "";
   };
-  return html`<form onSubmit=${submit} autocomplete="off">
+  return html`<form onSubmit=${submit}>
     <label class="prompt" for="answer">${question.message}</label>
     <input id="answer" ref=${field} type=${question.echo ? "text" : "password"}
       autocomplete="off" autocapitalize="off" spellcheck=${false} maxlength="4096" />

@@ -79,7 +79,7 @@ function Forwards({ rows, view }) {
   return html`<${Table} caption="Forwards by profile" columns=${forwardColumns} rows=${sorted}
     group=${(row) => row.profile}
     heading=${(row) => html`<${ProfileLine} row=${profiles.get(row.profile)} />`}
-    empty=${html`None. <a href="#/add">Add one</a>, or bring a profile up:
+    empty=${!view.forwards.length && html`None. <a href="#/add">Add one</a>, or bring a profile up:
       <code>tunnelctl up PROFILE -d</code>`} />`;
 }
 

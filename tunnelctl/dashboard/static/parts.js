@@ -22,7 +22,7 @@ export const Part = ({ name, children }) => html`<section><h2>${name}</h2>${chil
 // is left out where space is short. heading(row) is above the first row of each group(row).
 export function Table({ caption, columns, rows, empty, group, heading }) {
   const [isAll, setAll] = useState(false);
-  if (!rows.length) return html`<p class="empty">${empty ?? "None."}</p>`;
+  if (!rows.length) return html`<p class="empty">${empty || "None."}</p>`;
   const shown = isAll ? rows : rows.slice(0, ROWS);
   return html`<table>
       <caption class="unseen">${caption}</caption>
@@ -75,7 +75,7 @@ const close = (row) => row.actions.map((action) =>
   html`<${Button} action=${action} about=${row.place} key=${action.command} />`);
 
 export const connectionColumns = [
-  client, forward, target, status, moved, rates, ["Age", "age", "number"], ["", close],
+  client, forward, target, status, moved, rates, ["Age", "age", "number"], ["", close, "number"],
 ];
 export const endedColumns = [client, forward, target, status, moved, ["Why", "error"]];
 

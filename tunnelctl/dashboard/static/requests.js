@@ -44,8 +44,7 @@ function Exchanges({ place }) {
       <${Copy} text=${commandLine(["tunnelctl", "requests", place, "-f"])} /></${Filter}>
     ${summary && html`<${NotInspected} summary=${summary} />`}
     <div class=${one && "beside"}>
-      <div><${Table} caption="Requests, the newest first" columns=${columns} rows=${rows}
-        empty="No requests yet." /></div>
+      <div><${Table} caption="Requests, the newest first" columns=${columns} rows=${rows} /></div>
       ${one && html`<${Exchange} key=${one.id} one=${one} place=${place} />`}
     </div>`;
 }
