@@ -112,6 +112,32 @@ def test_a_name_that_means_nothing(running: World) -> None:
     assert running.run("connections", "dev", "--close", "1").returncode == 2
 
 
+def test_a_removed_forward_leaves_its_connections_in_the_list(running: World) -> None:
+    """As those that ended: of the profile, and of the host."""
+    text = """version: 1
+hosts: {demo: {embedded: true}}
+forwards:
+  kept: {local: 0, to: "hello:80", via: demo}
+  gone: {local: 0, to: "hello:80", via: demo}
+"""
+    file = running.profile("shrinks", text)
+    running.ok("up", "shrinks", "-d")
+    try:
+        with connect(int(running.ok("port", "shrinks/gone").rpartition(":")[2])) as sock:
+            eventually(
+                lambda: running.forward("shrinks", "gone")["connections"]["open"], "it is there"
+            )
+            file.write_text("".join(text.partition("  gone:")[0]))
+            running.ok("reload", "shrinks")
+            assert receive(sock).end == "reset"
+        for place in ("shrinks", "shrinks/demo"):
+            (row,) = running.ok("connections", place, "--all").splitlines()[1:]
+            assert row.split()[1] == "shrinks/gone"
+            assert " closed " in row
+    finally:
+        running.ok("down", "shrinks")
+
+
 def test_a_client_of_a_unix_socket_has_a_process(running: World, client: Client) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(running.home / "echo.sock"))

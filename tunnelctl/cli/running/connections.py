@@ -13,7 +13,8 @@ from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client
 from tunnelctl.clock import wall
-from tunnelctl.state.documents.connection_status import ConnectionList
+from tunnelctl.spec.patterns import Pattern
+from tunnelctl.state.documents.connection_status import ConnectionList, ConnectionStatus
 from tunnelctl.view.columns import CONNECTIONS
 from tunnelctl.view.connection_rows import connection_row
 
@@ -65,7 +66,8 @@ def connections(
 
 
 def _selected(client: Client, places: tuple[str, ...]) -> ConnectionList:
-    """The connections of the forwards that `places` select.
+    """The connections that `places` select by their forwards or hosts; a forward that was removed
+    has some that ended.
 
     Raises:
         Failure: profile-not-found, a place means nothing.
@@ -73,10 +75,13 @@ def _selected(client: Client, places: tuple[str, ...]) -> ConnectionList:
     if not places:
         return client.connections(processes=True)
     profiles = selection.forwards(client.status().profiles, places)
-    meant = {(profile.name, forward.name) for profile in profiles for forward in profile.forwards}
     only = profiles[0].name if len(profiles) == 1 else None
     found = client.connections(only, processes=True)
+    patterns = [Pattern(place) for place in places]
+
+    def is_meant(one: ConnectionStatus) -> bool:
+        return any(pattern.takes(one.profile, one.forward, one.host) for pattern in patterns)
+
     return ConnectionList(
-        tuple(one for one in found.connections if (one.profile, one.forward) in meant),
-        tuple(one for one in found.ended if (one.profile, one.forward) in meant),
+        tuple(filter(is_meant, found.connections)), tuple(filter(is_meant, found.ended))
     )
