@@ -206,7 +206,7 @@ def test_a_request_is_sent_again_without_what_was_blacked_out(place: Place) -> N
         assert headers.keys() & {"authorization", "cookie"} == set()
         assert done.stdout.startswith("HTTP/1.1 200\n")
         assert json.loads(done.stdout.partition("\n\n")[2]) == asked
-        assert "sent without Authorization, Cookie" in done.stderr
+        assert "sent without Authorization, Cookie: not kept (set each with -H" in done.stderr
 
 
 def test_the_user_may_give_a_header_again(place: Place) -> None:

@@ -236,7 +236,7 @@ def _replay(
         _print_answer(answer)
     if answer["left_out"]:
         names = ", ".join(map(str, answer["left_out"]))
-        say(f"sent without {names}: its value is not kept (set it with -H 'NAME: VALUE')")
+        say(f"sent without {names}: not kept (set each with -H 'NAME: VALUE')")
     if answer["truncated"]:
         say("only the first part of the body is shown")
 
