@@ -12,6 +12,7 @@ from tests.support.ports import free_port
 from tests.support.services import (
     EchoService,
     ResetService,
+    Service,
     SinkService,
     connect,
     receive,
@@ -74,6 +75,25 @@ async def test_a_target_that_resets_ends_the_client(sshd: OpenSSHServer, side: S
                 # a channel that was cut: which one the client sees is not ours to choose.
                 assert (await in_thread(receive, connection)).end in ("reset", "fin")
             await eventually_async(lambda: tunnel.forward().counters.open == 0, "it is given back")
+
+
+@BOTH_SIDES
+async def test_an_answer_to_half_a_request_arrives(sshd: OpenSSHServer, side: Side) -> None:
+    """Of a server that closes without having read the rest, which resets after the answer."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.sendall(b"501")
+
+    def ask(port: int) -> bytes:
+        with connect(port) as connection:
+            connection.sendall(bytes(50_000))
+            return connection.recv(3)
+
+    with Service(refuse) as service:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await listen(tunnel, side, service.port)
+            assert [await in_thread(ask, port) for _ in range(30)] == [b"501"] * 30
 
 
 @BOTH_SIDES

@@ -259,14 +259,7 @@ class Relay(ChannelHandler, Handler):
                 self._tap.from_socket(END)
             self._end_if_done()
             return
-        sending.sent(count)
-        self._record.from_socket += count
-        self._total.from_socket += count
-        if self._tap is not None:  # before the bytes are encrypted in place
-            show_read(self._tap, self._reactor.buffers.plain.data, count)
-        self._stream.send_slots(channel.remote_id, count)
-        if self._tap is not None:
-            wipe(self._reactor.buffers.plain.data[0][:count])
+        self._pass_on(channel, count)
         flow.is_bulk = count >= SLOT_DATA
         if flow.is_bulk and not flow.is_wide:
             flow.is_wide = True
@@ -275,6 +268,17 @@ class Relay(ChannelHandler, Handler):
             self._drained()
         else:
             self._go_on()
+
+    def _pass_on(self, channel: Channel, count: int) -> None:
+        """Send what was read into the slots."""
+        channel.sending.sent(count)
+        self._record.from_socket += count
+        self._total.from_socket += count
+        if self._tap is not None:  # before the bytes are encrypted in place
+            show_read(self._tap, self._reactor.buffers.plain.data, count)
+        self._stream.send_slots(channel.remote_id, count)
+        if self._tap is not None:
+            wipe(self._reactor.buffers.plain.data[0][:count])
 
     def _receive(self, room: int, packet_max: int) -> tuple[int, int]:
         """Read into the slots; returns how many bytes came, and how many could have."""
@@ -385,7 +389,22 @@ class Relay(ChannelHandler, Handler):
 
     def _local_failed(self) -> None:
         """The socket broke: end without EOF."""
+        self._pass_on_rest()
         self._break(Ending.RESET_HERE if self.is_established else Ending.LEFT)
+
+    def _pass_on_rest(self) -> None:
+        """Send what came before the socket broke, as far as it goes without waiting: a server that
+        answers and closes without having read the whole request resets after its answer."""
+        flow, channel = self._from_socket, self._channel
+        if channel is None or self._early or not flow.is_established or flow.has_ended:
+            return
+        flow.is_bulk, flow.has_fin = False, True
+        with contextlib.suppress(OSError):  # nothing is left
+            while not self._stream.is_blocked and (room := channel.sending.room()):
+                count, _ = self._receive(room, channel.sending.packet_max)
+                if not count:
+                    return
+                self._pass_on(channel, count)
 
     def _break(self, how: Ending) -> None:
         if self._channel is not None:
