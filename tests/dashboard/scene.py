@@ -82,10 +82,11 @@ class Scene:
 
 
 class _Site(BaseHTTPRequestHandler):
-    """Answers every request with the marks that would be harmful as HTML."""
+    """Answers requests with the marks that would be harmful as HTML, or for `binary` with no
+    text."""
 
     def do_GET(self) -> None:
-        body = f"{HOSTILE} is {self.path}".encode()
+        body = b"\xff\0" if "binary" in self.path else f"{HOSTILE} is {self.path}".encode()
         self.send_response(404 if "missing" in self.path else 200)
         self.send_header("X-Mark", HOSTILE)
         self.send_header("Content-Length", str(len(body)))

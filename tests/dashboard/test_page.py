@@ -237,6 +237,16 @@ def test_requests_and_one_of_them_again(page: Page, shown: Scene) -> None:
     assert "t0ps3cret" not in page.content()
 
 
+def test_a_body_that_is_no_text(page: Page, shown: Scene) -> None:
+    go(page, "#/requests/shop/site")
+    shown.get("/binary")
+    page.get_by_role("button", name="GET /binary").click()
+    heading = page.get_by_role("heading", name="Response")
+    expect(heading).to_have_text("Response 200 2 bytes, base64")
+    expect(page.get_by_role("heading", name="Request 0")).to_have_text("Request 0 bytes")
+    expect(page.get_by_role("article").get_by_text("/wA=")).to_be_visible()
+
+
 def test_requests_of_a_forward_that_was_down(page: Page, shown: Scene) -> None:
     go(page, "#/requests/shop/site")
     shown.get("/before")

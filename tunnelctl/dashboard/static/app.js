@@ -23,7 +23,7 @@ function App() {
   const { view, daemon, lost } = useStore();
   const [name] = words;
   const Page = PAGES[name && name[0].toUpperCase() + name.slice(1)] ?? Overview;
-  const isOld = Boolean(lost) || daemon?.answers === false;
+  const isOld = lost || daemon?.answers === false;
   // For who looks at another tab.
   const count = view?.broken.length;
   document.title = isOld ? "tunnelctl: no answer" : count ? `(${count}) tunnelctl` : "tunnelctl";

@@ -108,7 +108,7 @@ function Exchange({ one, place }) {
 
 function Message({ title, message }) {
   const body = message.body ?? message.body_base64;
-  return html`<h3>${title} <small>${amount(message.size)} bytes</small></h3>
+  return html`<h3>${title} <small>${amount(message.size)} bytes${message.body_base64 && ", base64"}</small></h3>
     <dl class="headers">${message.headers.map(([name, value], at) => html`<div key=${at}>
       <dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     ${body && html`<pre tabindex="0">${body}</pre>`}
