@@ -271,6 +271,11 @@ def test_arguments_that_do_not_go_together() -> None:
             tunnelctl.open(profile, forwards=forwards, host=host)
 
 
+def test_a_path_in_place_of_the_name_is_told_to_be_a_file(hello: Path) -> None:
+    with pytest.raises(TypeError, match="file="):
+        tunnelctl.open(hello)  # type: ignore[arg-type]  # that is what is tested
+
+
 def test_a_unix_socket_has_an_address_alone(hello: Path) -> None:
     path = hello.parent / "it.sock"
     hello.write_text(hello.read_text().replace("local: 0", f"local: {path}"))

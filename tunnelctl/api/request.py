@@ -48,6 +48,8 @@ class OpenRequest:
         Raises:
             TypeError: they do not go together.
         """
+        if isinstance(profile, (os.PathLike, bytes)):
+            raise TypeError("a profile is opened by its name; the path of a file is file=")
         if isinstance(forwards, str):
             raise TypeError('forwards is a list of words, such as ["-L", "5432:db:5432"]')
         if bool(forwards) != (host is not None):
