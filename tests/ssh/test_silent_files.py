@@ -28,14 +28,14 @@ KINDS = {
 ANY = ("user_known_hosts_file", "global_known_hosts_file", "revoked_host_keys")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for the seconds that a person's disk is given."""
     monkeypatch.setattr(files, "_SECONDS", 0.3)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(quick: None, tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk that is away."""
     with dead_disk(tmp_path / "disk"):
         yield tmp_path / "disk"
@@ -60,6 +60,7 @@ def test_a_login_goes_without_a_certificate_on_it(sshd: OpenSSHServer, disk: Pat
     assert readers(disk / "cert") <= 2
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pipe_that_nobody_writes_to_is_named(
     sshd: OpenSSHServer, tmp_path: Path, kind: str
