@@ -229,12 +229,28 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 Issuer = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
 
 def made_certificate(name: str, issuer: Issuer | None) -> Issuer:
-    """A certificate, by an issuer or by itself."""
+    """A certificate, by an issuer or by itself.
+
+    Python 3.13 and later verify as RFC 5280 has it: with the key usage of an authority, and with
+    identifiers of keys.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
+    signer = (key if issuer is None else issuer[0]).public_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -246,8 +262,12 @@ def made_certificate(name: str, issuer: Issuer | None) -> Issuer:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
     )
-    if issuer is not None:
+    if issuer is None:
+        builder = builder.add_extension(SIGNS_CERTIFICATES, critical=True)
+    else:
         address = x509.IPAddress(ipaddress.ip_address(name))
         builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
     return key, builder.sign(key if issuer is None else issuer[0], hashes.SHA256())
