@@ -169,6 +169,21 @@ async def test_a_daemon_that_goes_away_and_comes_back(busy: World) -> None:
         await eventually_async(lambda: re.search(r"dev/echo .* up ", shown()), "the next one")
 
 
+async def test_a_daemon_that_does_not_answer_for_five_seconds(world: World) -> None:
+    world.unwatch()  # its loop is held up
+    world.profile("dev", DEV.format(port=9))
+    world.ok("up", "dev", "-d")
+    pid = world.daemon_pid()
+    async with running(world) as (_, shown):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await eventually_async(lambda: "does not answer" in shown(), "it is said", seconds=30)
+            assert "dev/echo" not in shown(), "nobody knows whether it is up"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await eventually_async(lambda: re.search(r"dev/echo .* up ", shown()), "it is back")
+
+
 def terminal(world: World, columns: int, lines: int, *environ: str) -> Tmux:
     """`top` in a real terminal, with these variables in its environment."""
     command = (*_SHELL, "env", *environ, sys.executable, "-m", "tunnelctl", "top")
