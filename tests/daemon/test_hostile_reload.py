@@ -88,7 +88,8 @@ def test_no_connection_waits_while_a_file_is_read(world: World) -> None:
                 asked = time.monotonic()
                 done = world.run("reload", "bad")
                 assert done.returncode == 78, (name, done.stderr)
-                assert len(done.stderr.splitlines()) <= 102, name
+                # A busy daemon is waited for, which is one line more.
+                assert len(done.stderr.splitlines()) <= 103, name
                 assert time.monotonic() - asked < _ANSWERS, name
                 assert echo.longest < _WAITS, name
 
