@@ -79,9 +79,14 @@ def test_nothing_stays_up(
     world.profile(_KEPT, EMBEDDED)
     world.ok("up", "-d", _KEPT)
     arguments, stays = commands[name], name in ("up", "expose")
+    # What `run` receives while its command runs, which is one call of it, is for the command.
+    left_to_command = int(not stays and number is signal.SIGINT)
     for at in points(world, arguments, stays=stays):
         code, said = ended(world.interrupted(at, number, *arguments), stays=stays)
-        assert code == (130 if number is signal.SIGINT else -number), (at, said)
+        if code == 0 and left_to_command:
+            left_to_command = 0
+        else:
+            assert code == (130 if number is signal.SIGINT else -number), (at, said)
         assert "Traceback" not in said, (at, said)
         eventually(lambda: not wanted(world), f"nothing is up after {at} calls")
 
