@@ -47,8 +47,8 @@ COMPILED = ("python", "-m", "tools.compiled")
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last one
 # gets the arguments of the command line. COMPILED takes minutes and runs if .ci/run asks for it
 # (TEST_COMPILED); then the last one leaves out IN_COMPILED, the end-to-end tests, which have passed
-# there. Eight workers on two processors, because tests wait for servers, timers and processes twice
-# as long as they compute. An idle worker takes tests from the others, because a test lasts from a
+# there. Six workers on two processors, because tests wait for servers, timers and processes as long
+# as they compute. An idle worker takes tests from the others, because a test lasts from a
 # millisecond to two minutes.
 TEST_COMPILED = "TUNNELCTL_TEST_COMPILED"
 IN_COMPILED = "tests/e2e"
@@ -59,7 +59,7 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
     COMPILED,
-    ("pytest", "-n", "8", "--dist", "worksteal"),
+    ("pytest", "-n", "6", "--dist", "worksteal"),
 )
 
 

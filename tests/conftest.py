@@ -52,11 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Has the longest tests begin first: nobody waits for one of them at the end of a run.
 
-    Most of them wait for timers and leases. Three of eight of pytest-xdist's workers, each of which
-    begins with an equal part of the list, share them, so that the others keep the processors busy.
+    Most of them wait for timers and leases. Half of pytest-xdist's workers, each of which begins
+    with an equal part of the list, share them, so that the others keep the processors busy.
     """
     workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
-    lanes = max(1, workers * 3 // 8)
+    lanes = max(1, workers // 2)
     long = [item for item in items if item.get_closest_marker("long")]
     rest = [item for item in items if not item.get_closest_marker("long")]
     items.clear()

@@ -27,7 +27,7 @@ FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
 # What is shown to the inspector is copied by compiled modules.
 COPIES = ("inspect/test_bytes.py", "inspect/test_conversation.py", "inspect/test_store.py")
 # As bootstrap.py runs the whole suite.
-PYTEST = ("-m", "pytest", "-n", "8", "--dist", "worksteal")
+PYTEST = ("-m", "pytest", "-n", "6", "--dist", "worksteal")
 NOTHING_COMPILED = 5
 
 

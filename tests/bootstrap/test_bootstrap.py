@@ -209,7 +209,7 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
         f"ruff|{here}|format|--check|.",
         f"mypy|{here}",
         f"lint-imports|{here}",
-        f"pytest|{here}|-n|8|--dist|worksteal|-k|a b",
+        f"pytest|{here}|-n|6|--dist|worksteal|-k|a b",
     ]
     assert result.returncode == 5
 
