@@ -1,5 +1,7 @@
-"""The measurement of the inspector runs, with small numbers that say nothing about its cost, and from
-the source: compiling takes a minute."""
+"""The measurement of the inspector runs, with small numbers that say nothing about its cost.
+
+From the source: compiling takes a minute.
+"""
 
 from __future__ import annotations
 
