@@ -135,6 +135,12 @@ TAKEN = {
 }
 
 
+def has_keywords_of_packagers(folder: Folder) -> bool:
+    """Whether ssh has the keywords of a patch that distributions have, and Debian 14 has not."""
+    path = folder.write("GSSAPIKeyExchange no\n", "patched")
+    return ssh_says(path, "any", {"HOME": str(folder.home), "PATH": os.defpath}) is not None
+
+
 @pytest.mark.parametrize("config", REFUSED.values(), ids=REFUSED)
 def test_what_ssh_refuses_is_refused_for_every_name(folder: Folder, config: str) -> None:
     path = folder.write(config, "config")
@@ -144,6 +150,8 @@ def test_what_ssh_refuses_is_refused_for_every_name(folder: Folder, config: str)
 
 @pytest.mark.parametrize("config", TAKEN.values(), ids=TAKEN)
 def test_what_ssh_takes_means_the_same_here(folder: Folder, config: str) -> None:
+    if "GSSAPI" in config and not has_keywords_of_packagers(folder):
+        pytest.skip("this ssh has no keywords of packagers")
     path = folder.write(config, "config")
     assert agree(path, "staging", folder.home) is not None
     agree(path, "prod", folder.home)
