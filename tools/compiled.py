@@ -20,6 +20,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from bootstrap import CHECKS, NOTHING_COMPILED
 from hatch_build import why_pure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,8 +28,7 @@ FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
 # What is shown to the inspector is copied by compiled modules.
 COPIES = ("inspect/test_bytes.py", "inspect/test_conversation.py", "inspect/test_store.py")
 # As bootstrap.py runs the whole suite.
-PYTEST = ("-m", "pytest", "-n", "6", "--dist", "worksteal")
-NOTHING_COMPILED = 5
+PYTEST = ("-m", *CHECKS[-1])
 
 
 def main(arguments: list[str]) -> int:
