@@ -112,6 +112,23 @@ def test_a_connection_that_somebody_else_takes(bastion: World) -> None:
         assert "did not come here" in done.stderr or "is in use" in done.stderr
 
 
+def test_its_time_is_up_before_its_address_was_tried(bastion: World) -> None:
+    """As above; the connection that does not come is waited for longer than it is to stay."""
+    with ReplyAfterEndService(lambda asked: asked) as service, socket.create_server(("", 0)) as s:
+        port = str(s.getsockname()[1])
+        arguments = [str(service.port), "--via", "bastion", "--remote-port", port, "--ttl", "2s"]
+        done = bastion.run("expose", *arguments)
+        assert done.returncode in (0, 76), done.stderr
+        assert "its time is up" in done.stderr or "is in use" in done.stderr
+
+
+def test_its_time_is_up_before_it_is_ready(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        done = bastion.run("expose", str(service.port), "--via", "192.0.2.1", "--ttl", "1s")
+        assert (done.returncode, done.stdout) == (75, "")
+        assert "was not ready when its time was up (--ttl gives it more time)" in done.stderr
+
+
 def test_the_port_that_was_asked_for_and_the_server_alone(bastion: World) -> None:
     port = free_port()
     with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:

@@ -155,6 +155,13 @@ def hold_lost(profile: str, replaced_by: str) -> str:
     return f"{profile} is no longer held by this command: {why}"
 
 
+def time_was_up(profile: str) -> Failure:
+    """Before it was ready."""
+    return Failure(
+        Code.NOT_READY, f"{profile} was not ready when its time was up", "--ttl gives it more time"
+    )
+
+
 def profile_removed(profile: str) -> Failure:
     """While a command held it."""
     return Failure(Code.NOT_UP, f"{profile} was removed from the daemon")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +160,8 @@ class Holding:
         self._for_command = for_command
         self._on_change = on_change
         self._tells = tells
+        self._is_silent = for_command and on_change is None  # the output is the other command's
+        self._time_is_up_at: float | None = None  # by the clock; the daemon releases them then
         self._ready_at = ""  # when all were ready; the report may have to wait for a reader
         self._lost: set[str] = set()  # those that the daemon has released
         # Ordered under our lease; the daemon may not have handled it yet.
@@ -179,6 +181,7 @@ class Holding:
         """
         if not replace:
             self._check_names()
+        self._time_is_up_at = None if ttl is None else clock.monotonic() + ttl
         for plan in self._plans.values():
             if self._lease is not None:
                 self._held.append(plan.name)
@@ -226,7 +229,8 @@ class Holding:
                 break
             events = self._next(left)
         if not failures:
-            self._show(self._next(0))  # the warning of a login came before the profile was ready
+            # The warning of a login came before the profile was ready.
+            self._show(self._next(0), since="" if self._is_silent else self._ready_at)
         self._report(profiles, failures)
 
     def _failures(self, profiles: Mapping[str, ProfileStatus]) -> dict[str, Failure]:
@@ -234,8 +238,13 @@ class Holding:
         for name, profile in profiles.items():
             failure = readiness.failure_of(profile, self._plans[name].required)
             if failure is not None:
-                failures[name] = failure
+                is_late = profile.wanted is Wanted.DOWN and self._time_is_up
+                failures[name] = sentences.time_was_up(name) if is_late else failure
         return failures
+
+    @property
+    def _time_is_up(self) -> bool:
+        return self._time_is_up_at is not None and clock.monotonic() >= self._time_is_up_at
 
     def _late(self, late: ProfileStatus, seconds: float) -> Failure:
         stays_wanted = not self._for_command or progress.stays(late)
@@ -260,31 +269,37 @@ class Holding:
         """For so many seconds, call `on_change` and print events; then return."""
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
-            self._show(self._next(left))
+            self._show(self._next(left), since=self._ready_at)
             self._changed()
 
     def stay(self) -> int:
         """Print changes until every profile was taken down or failed permanently."""
-        with _daemon_lost():
-            profiles = self.profiles().values()
-        promised = progress.promise(profiles)
-        click.echo(f"Ready; {promised}", err=True)
+        promised = None
+        waits: float | None = 0.0  # not at first: the events until now may have been read already
         while True:
             with _daemon_lost():
-                self._changed()
-                self._show(self._next(), since=self._ready_at)
+                self._show(self._next(waits), since=self._ready_at)
                 profiles = self.profiles().values()
-            if all(profile.wanted is Wanted.DOWN for profile in profiles):
-                say("all profiles were taken down")
+            if self._are_over(profiles):
                 return 0
-            failures = [readiness.failure_of(profile, ()) for profile in profiles]
-            if all(failure is not None and not _may_pass(failure) for failure in failures):
-                assert failures[0] is not None
-                self._let_go(0.0)
-                raise failures[0]
             if (now := progress.promise(profiles)) != promised:
+                say(now) if promised else click.echo(f"Ready; {now}", err=True)
                 promised = now
-                say(promised)
+            with _daemon_lost():
+                self._changed()
+            waits = None
+
+    def _are_over(self, profiles: Collection[ProfileStatus]) -> bool:
+        """Whether all were taken down; the failure is raised if all failed permanently."""
+        if all(profile.wanted is Wanted.DOWN for profile in profiles):
+            say("all profiles were taken down")
+            return True
+        failures = [readiness.failure_of(profile, ()) for profile in profiles]
+        if all(failure is not None and not _may_pass(failure) for failure in failures):
+            assert failures[0] is not None
+            self._let_go(0.0)
+            raise failures[0]
+        return False
 
     def take_down(self) -> None:
         """Release the profiles of this command, and wait for those that go down; a second Ctrl-C
