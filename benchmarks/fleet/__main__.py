@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--machines", type=int, default=5)
     parser.add_argument("--longest", type=float, default=math.inf, help="seconds of a fault")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--logs", type=Path, help="the daemons' logs after a long planned gap")
     asked = parser.parse_args(arguments)
     found = soak(
         asked.seconds,
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.machines,
         lambda line: print(line, file=sys.stderr, flush=True),
         asked.longest,
+        asked.logs,
     )
     print(text(found), end="")
     if asked.json:

@@ -9,11 +9,13 @@ import contextlib
 import math
 import os
 import select
+import shutil
 import socket
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -69,9 +71,11 @@ def soak(
     machines: int,
     say: Callable[[str], None],
     longest: float = math.inf,
+    logs: Path | None = None,
 ) -> Soak:
     """Inject faults for so many seconds, one after another, each into a fleet in peace. None lasts
-    longer than `longest` seconds. The last machine has a time of day of its own."""
+    longer than `longest` seconds. The last machine has a time of day of its own. After a planned
+    gap that was too long the daemons' logs are copied to `logs`."""
     found, random = Soak(seed), Random(seed)
     with fleet_scene(machines, name=f"soak-{seed}", servers=2, evicts=True) as scene:
         for one in scene.machines:
@@ -89,6 +93,8 @@ def soak(
                 outcome = _one(scene, observer, kinds.pop(), random, longest, found.violations)
                 found.outcomes.append(outcome)
                 found.loads.append(os.getloadavg()[0])
+                if logs and outcome.kind.is_planned and outcome.gap > _PLANNED_WITHIN:
+                    _keep_logs(scene, logs / f"{now:06.1f}")
                 failed = len(found.violations) + len(observer.violations)
                 say(
                     f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s, "
@@ -138,6 +144,14 @@ def _one(
         answer = observer.answered_since(mended)
         back = None if answer is None else answer.at - mended
     return Outcome(kind, observer.gap(began), back, ended, kind.keeps_meanwhile and is_over)
+
+
+def _keep_logs(scene: FleetScene, folder: Path) -> None:
+    for one in scene.machines:
+        for log in one.world.state.rglob("*.log"):
+            target = folder / one.name / log.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(log, target)
 
 
 def _peace(scene: FleetScene, observer: Observer, since: float) -> None:
