@@ -88,10 +88,10 @@ class LeaseHolder:
         self.view = FleetView(0)
         self.trouble: Failure | None = None  # why the store is lost
         self.complaint: Failure | None = None  # what it refuses although it answers
-        keys = Keys(settings.fleet)
-        self.etcd = Etcd(settings.etcd, resolve, keys.prefix)
-        self.lease = Lease(self.etcd, keys, settings.lease)
-        self._prefix = keys.prefix
+        self._keys = Keys(settings.fleet)
+        self._prefix = self._keys.prefix
+        self.etcd = Etcd(settings.etcd, resolve, self._prefix)
+        self.lease = Lease(self.etcd, self._keys, settings.lease)
         self._address = address
         self._owner = owner
         self._elections = Elections(settings, reactor, owner, self._request, self._tell)
@@ -339,7 +339,8 @@ class LeaseHolder:
                     if result.get("created") and not result.get("canceled"):
                         pause = _LEAST_PAUSE
                     # What happened before the watch was created is seen by a look after that.
-                    if result.get("created") or result.get("events"):
+                    events = result.get("events", ())
+                    if result.get("created") or self._keys.is_news(self.view, events):
                         self._ring()
             await asyncio.sleep(pause)
 

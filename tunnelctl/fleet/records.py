@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from typing import Any
 
 from tunnelctl.quick_dataclass import dataclass
@@ -131,6 +131,24 @@ class Keys:
         alive = {machine.name for machine in machines}
         dead = tuple(machine for machine in known if machine.name not in alive)
         return FleetView(revision, holdings, tuple(machines), dead, last, frozenset(released))
+
+    def is_news(self, view: FleetView, events: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether one of these events of a watch changes more of a view than a round trip, which
+        each machine reports every minute: if all others looked at once then, the requests to etcd
+        would grow with the square of the machines."""
+        return any(self._changes(view, event) for event in events)
+
+    def _changes(self, view: FleetView, event: Mapping[str, Any]) -> bool:
+        kv = event.get("kv", {})
+        name = text_of(kv.get("key", "")).removeprefix(self.prefix)
+        if name.startswith(_KNOWN):
+            return False  # a machine that lives has another key too
+        if not name.startswith(_MACHINES) or event.get("type") == "DELETE":
+            return True
+        machine = _machine(_value(kv), int(kv.get("lease", 0)))
+        return not any(
+            replace(one, round_trip_ms=machine.round_trip_ms) == machine for one in view.machines
+        )
 
 
 def holding_of(kv: Mapping[str, Any]) -> HeldKey:
