@@ -106,7 +106,7 @@ def test_help_in_a_terminal_is_the_man_page_of_this_installation(world: World) -
         pytest.skip("man is not installed")
     reading = {"MANPAGER": "cat", "MANWIDTH": "100", "MANPATH": "/nowhere"}
     with world.terminal("help", "service", "install", environ=reading) as terminal:
-        terminal.expect("TUNNELCTL-SERVICE(1)")
+        terminal.expect("Run the daemon under systemd or launchd")
         assert terminal.wait() == 0
 
 

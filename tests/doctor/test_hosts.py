@@ -196,7 +196,8 @@ def test_more_keys_than_the_server_lets_be_tried(tmp_path: Path) -> None:
     server = OpenSSHServer(tmp_path / "strict", config=["MaxAuthTries 1"])
     server.start()
     try:
-        others = tuple(str(tmp_path / f"key{number}") for number in range(2))
+        # A newer sshd counts a key that it does not know less than once.
+        others = tuple(str(tmp_path / f"key{number}") for number in range(12))
         for path in others:
             write_key(Path(path))
         report = walk(server.host(identity_file=(*others, str(server.identity))))

@@ -119,7 +119,7 @@ def test_a_server_is_asked_what_its_configuration_comes_to(
         world.tunnel(sshd, db=f"local: 0, to: {echo.port}")
         said = hints(world, 76)
     shown = paste_there(sshd, command(said, "set -- $SSH_CONNECTION"))
-    assert "allowtcpforwarding no" in shown.splitlines()
+    assert "allowtcpforwarding no" in shown.lower().splitlines()  # newer: AllowTcpForwarding
     assert command(said, "grep -nE").endswith("~/.ssh/authorized_keys")
 
 
