@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.view.rows import ConnectionRow, ForwardRow, HostRow
-from tunnelctl.view.texts import NOTHING, Curve, curve_text, sum_of_curves
+from tunnelctl.view.texts import NOTHING, curve_text, sum_of_curves
 
 GAP = "  "
 _TEN_MINUTES = "10 MINUTES"  # of traffic both ways
@@ -159,7 +159,8 @@ HOSTS: Table[HostRow] = Table(
         Column("CONNS", lambda row: str(row.connections)),
         Column("IN/OUT/s", lambda row: row.rates),
         Column(
-            _TEN_MINUTES, lambda row: curve_text(sum_of_curves(row.curve_in, row.curve_out), 20)
+            _TEN_MINUTES,
+            lambda row: curve_text(sum_of_curves(row.curve_in, row.curve_out), _CURVE),
         ),
         Column("AGE", lambda row: row.age),
     ),
@@ -182,10 +183,6 @@ CONNECTIONS: Table[ConnectionRow] = Table(
     giving=(("CLIENT", "TARGET", "PROCESS", "FORWARD"), ("STATUS",)),
     leaving=("AGE", "IN/OUT", "PROCESS", "IN/OUT/s", "TARGET", "CLIENT"),
 )
-
-
-def _both_ways(curve_in: Curve, curve_out: Curve) -> str:
-    return curve_text(sum_of_curves(curve_in, curve_out), _CURVE)
 
 
 def _cut(cell: str, cut_at: CutAt, width: int) -> str:
