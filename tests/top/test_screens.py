@@ -22,6 +22,7 @@ from tests.top.screens import (
     text_of,
     with_looks,
 )
+from tunnelctl import __version__
 from tunnelctl.top.messages import Away, Crashed, NewView
 
 
@@ -201,6 +202,7 @@ async def test_a_daemon_of_another_version_is_said() -> None:
         app.post_message(NewView(a_view()._replace(daemon_version="9.0.0")))
         await pilot.pause()
         assert "the daemon is version 9.0.0, this is" in text_of(app)
+        assert f"{__version__}; tunnelctl up PROFILE -d" in text_of(app)
 
 
 async def test_what_others_say_is_no_markup() -> None:

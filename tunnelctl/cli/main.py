@@ -24,6 +24,7 @@ from tunnelctl import __version__, is_compiled
 from tunnelctl.cli import sentences
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
+from tunnelctl.client.sentences import another_version
 from tunnelctl.errors import Failure, reason
 from tunnelctl.home.paths import Paths
 
@@ -83,10 +84,7 @@ class Options:
     def check_version(self) -> None:
         """Warn when the daemon that answered has another version than this program."""
         if self._client is not None and self._client.daemon_version != __version__:
-            say(
-                f"the daemon is version {self._client.daemon_version or 'unknown'}, this is "
-                f"{__version__} (tunnelctl up PROFILE -d replaces it)"
-            )
+            say(another_version(self._client.daemon_version, __version__))
 
     @property
     def client(self) -> Client:

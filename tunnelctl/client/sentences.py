@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from tunnelctl.errors import Code, Fact, Failure, Hint
 
+REPLACING = "tunnelctl up PROFILE -d"
+
 
 def daemon_not_running() -> Failure:
     """Nobody listens on the control socket, and no other daemon of the user is known."""
@@ -43,6 +45,17 @@ def daemon_silent() -> Failure:
 def answer_not_an_object(status: int) -> Failure:
     """The answer with this HTTP status is not one of the control API."""
     return Failure(Code.INTERNAL, f"the daemon answered {status} and no JSON object")
+
+
+def another_version(daemon_version: str, our_version: str) -> str:
+    """The daemon that answers has another version, which may be empty; it works all the same."""
+    versions = other_versions(daemon_version, our_version)
+    return f"{versions} ({REPLACING} replaces it)"
+
+
+def other_versions(daemon_version: str, our_version: str) -> str:
+    """The same without the command."""
+    return f"the daemon is version {daemon_version or 'unknown'}, this is {our_version}"
 
 
 def another_api(daemon_version: str, our_version: str) -> Failure:

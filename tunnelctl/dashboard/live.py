@@ -152,13 +152,14 @@ class Live:
             raise sentences.another_api(self._daemon.version, __version__) from None
 
     def _about(self, failure: Failure | None) -> dict[str, Any]:
-        """Whether the daemon answers, and which one it is."""
+        """Whether the daemon answers, which one it is, and what a user should do about it."""
+        message = str(failure or "")
+        if failure is None and self._daemon.version != __version__:
+            message = sentences.another_version(self._daemon.version, __version__)
         return {
             "answers": failure is None,
-            "message": failure.message if failure else "",
-            "hint": failure.hint if failure else "",
+            "message": message,
             "version": self._daemon.version,
-            "dashboard_version": __version__,
             "read_only": self._read_only,
         }
 

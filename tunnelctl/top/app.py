@@ -22,6 +22,7 @@ from textual.widgets import ContentSwitcher, Input, Static
 
 from tunnelctl import __version__
 from tunnelctl.client import Client
+from tunnelctl.client.sentences import REPLACING, other_versions
 from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
 from tunnelctl.top.details import cause_lines, details, request_details
@@ -379,7 +380,8 @@ class Top(App[None]):
     def _show_broken(self, view: View) -> None:
         lines = list(view.warnings)
         if view.daemon_version != __version__:
-            lines.append(f"the daemon is version {view.daemon_version}, this is {__version__}")
+            versions = other_versions(view.daemon_version, __version__)
+            lines.append(f"{versions}; {REPLACING}")
         lines += [line for cause in view.broken[:_CAUSES] for line in cause_lines(cause)]
         if (left := len(view.broken) - _CAUSES) > 0:
             lines.append(f"… {left} more cause{'' if left == 1 else 's'}")
