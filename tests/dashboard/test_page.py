@@ -492,13 +492,24 @@ def test_a_daemon_that_goes_away_and_a_dashboard_that_ends(
 ) -> None:
     context = logged_in(browser, board)
     tab = context.new_page()
-    tab.goto(f"{board.origin}/#/profile/shop")
-    expect(tab.get_by_role("heading", level=1)).to_contain_text("up")
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(f"{board.origin}/#/requests/shop/site")
+    expect(tab.get_by_role("link", name="shop/site")).to_be_visible()
     shown.world.kill_daemon()
+    expect(tab.get_by_role("alert")).to_contain_text("tunnelctl up PROFILE starts it")
+    tab.wait_for_timeout(3000)  # what was asked for before has its answer
+    asked.clear()
+    tab.wait_for_timeout(4000)
+    assert asked == [], "the console has no errors for what nobody can answer"
+    go(tab, "#/profile/shop")
     expect(tab.get_by_role("alert")).to_contain_text("What you see is from before")
     expect(tab.get_by_role("button", name="Take down shop")).to_be_disabled()
     shown.world.ok("up", "shop", "-d")
     expect(tab.get_by_role("alert")).to_have_count(0)
+    go(tab, "#/requests/shop/site")
+    shown.get("/again")
+    expect(tab.get_by_role("button", name="GET /again")).to_be_visible()
     board.process.terminate()
     expect(tab.get_by_role("alert")).to_contain_text("The dashboard does not answer")
     context.close()
