@@ -174,9 +174,13 @@ def test_history(running: World, client: Client) -> None:
             return any(any(one.bytes_in) for one in found if one.forward == "echo")
 
         eventually(talked, "a sample of two seconds")
+
+    def names() -> list[str]:
+        return [one.forward for one in client.history().forwards]
+
+    eventually(lambda: names() == ["echo", "sock"], "what is down goes with the next sample")
     found = client.history()
     assert found.step_seconds == 2
-    assert [one.forward for one in found.forwards] == ["echo", "sock"]
     (host,) = found.hosts
     assert (host.profile, host.host) == ("dev", "demo")
 
