@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -381,6 +382,25 @@ forwards: {{{"-".join(["long"] * 12)}: {{local: 0, to: {shown.database}, via: ba
               .filter((one) => one.offsetHeight > 30).map((one) => one.innerText)"""
             assert page.evaluate(broken) == []
     shown.world.ok("down", "long")
+
+
+def test_the_marks_of_a_curve_differ(context: BrowserContext, board: Board) -> None:
+    tab = context.new_page()
+    tab.add_init_script(
+        """const draw = CanvasRenderingContext2D.prototype.fillText;
+        window.drawn = [];
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+          window.drawn.push(text);
+          draw.call(this, text, ...place);
+        };"""
+    )
+    tab.goto(f"{board.origin}/#/host/rude/here")  # without traffic
+    expect(tab.get_by_role("img", name="in and out in ten minutes")).to_be_visible()
+    tab.wait_for_function("window.drawn.filter(text => text.endsWith('B/s')).length > 1")
+    tab.evaluate("window.drawn = []; dispatchEvent(new Event('resize'))")
+    tab.wait_for_function("window.drawn.some(text => text.endsWith(' ms'))")
+    marks = [text for text in tab.evaluate("window.drawn") if text.endswith("B/s")]
+    assert len(set(Counter(marks).values())) == 1, "each once in each drawing"
 
 
 def test_on_a_phone(page: Page) -> None:
