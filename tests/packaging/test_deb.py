@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -87,6 +89,27 @@ def test_packages_that_are_the_same_for_both_pythons_are_kept_once(tmp_path: Pat
         assert {path.name for path in packages.iterdir()} == {"fast", "shared.pth"}
         line = (packages / "shared.pth").read_text().strip()
         assert (packages / line).resolve() == tmp_path / "lib/shared"
+
+
+def test_a_removal_stops_daemons_that_commands_started(tmp_path: Path) -> None:
+    """No command would be left that stops them."""
+    python = str(tmp_path / "python3")
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    functions, *_ = (deb.CONTROL / "prerm").read_text().partition("\nif ")
+    functions = functions.replace("PYTHON=/opt/tunnelctl/bin/python3", f"PYTHON={python}")
+    with (
+        subprocess.Popen([python, "60"], executable=sleep) as daemon,
+        subprocess.Popen([sleep, "60", "0"]) as other,
+        subprocess.Popen(["sh", "-c", "read line", "sh", python], stdin=PIPE) as names_it,
+    ):
+        words = ["sh", "-c", f"{functions}\nstop_others"]
+        said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        assert said == f"Stopping tunnelctl of users: {daemon.pid}\n"
+        assert daemon.wait(5) == -signal.SIGTERM
+        for bystander in (other, names_it):
+            assert bystander.poll() is None
+            bystander.kill()
 
 
 @needs_dpkg
