@@ -30,10 +30,12 @@ _RECORD: Final = 120  # what a record takes: its places in a list, two numbers
 class Batch:
     """Copies that the parser gets together. The loop adds to it until the thread takes it."""
 
-    __slots__ = ("_used", "data", "records", "room", "size")
+    __slots__ = ("_used", "_view", "data", "records", "room", "size")
 
     def __init__(self, length: int) -> None:
         self.data = bytearray(length)
+        # A bytearray would make a copy of what it takes from a view, and leave that in free memory.
+        self._view = memoryview(self.data)
         self._used = 0
         # One after another, for each copy: all of copied.Copied, but the length of its data.
         self.records: list[Any] = []
@@ -53,7 +55,7 @@ class Batch:
         """Copy a view, for which there is room."""
         length, used = len(view), self._used
         if length:
-            self.data[used : used + length] = view
+            self._view[used : used + length] = view
             self._used = used + length
             self.room -= length
         self.size += _RECORD

@@ -69,14 +69,15 @@ class HeadBuffer:
         self._size = 0
 
     def _append(self, data: bytearray, start: int) -> None:
-        """Copy, without a byte left behind where the buffer was before."""
+        """Copy, without a byte left behind where the buffer was before, or in a copy that a
+        bytearray would make of what it takes from a view."""
         size = len(data) - start
         if self._size + size > len(self._kept):
             larger = bytearray(max(_FIRST_SIZE, 2 * (self._size + size)))
-            larger[: self._size] = memoryview(self._kept)[: self._size]
+            memoryview(larger)[: self._size] = memoryview(self._kept)[: self._size]
             self._kept[:] = bytes(len(self._kept))
             self._kept = larger
-        self._kept[self._size : self._size + size] = memoryview(data)[start:]
+        memoryview(self._kept)[self._size : self._size + size] = memoryview(data)[start:]
         self._size += size
 
 
