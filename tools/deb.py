@@ -307,6 +307,7 @@ def write_control(tree: Path, version: str) -> None:
     for name in ("postinst", "prerm", "postrm"):
         shutil.copyfile(CONTROL / name, folder / name)
         (folder / name).chmod(0o755)
+    shutil.copyfile(CONTROL / "triggers", folder / "triggers")
 
 
 def pack(tree: Path, package: Path) -> Path:

@@ -112,6 +112,21 @@ def test_a_removal_stops_daemons_that_commands_started(tmp_path: Path) -> None:
             bystander.kill()
 
 
+def test_another_python_of_the_system_gets_its_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only root can write it; without it, every start would compile its modules."""
+    monkeypatch.setenv(DATE, "1790000000")
+    deb.write_control(tmp_path, "1.0-1")
+    assert "\ninterest-noawait /usr/bin/python3\n" in (tmp_path / "DEBIAN/triggers").read_text()
+    functions, _, cases = (tmp_path / "DEBIAN/postinst").read_text().partition("\ncase ")
+    stub = 'compile() { echo "compiled"; }'
+    script = f"{functions}\n{stub}\ncase {cases}"
+    words = ["sh", "-c", script, "postinst", "triggered", "/usr/bin/python3"]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert said == "compiled\n"
+
+
 @needs_dpkg
 def test_the_same_content_is_the_same_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
