@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from tunnelctl import __version__, clock
 from tunnelctl.client import Document, Problem, sentences
 from tunnelctl.dashboard.daemon_client import DaemonClient
+from tunnelctl.dashboard.sentences import error_inside
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.documents import connection_status, history, snapshot
 from tunnelctl.state.documents.connection_status import ConnectionList
@@ -24,6 +26,7 @@ from tunnelctl.state.documents.snapshot import Status
 from tunnelctl.view import model
 from tunnelctl.view.rates import ForwardRates
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _EVERY = 1.0  # seconds between two looks without a change: for rates, ages and retries
@@ -77,6 +80,10 @@ class Live:
                 failure = failures.exceptions[0]
                 assert isinstance(failure, Failure)
                 self._tell_state("daemon", self._about(failure))
+            except* Exception as errors:  # a fault of ours: what is shown must not look like now
+                _log.debug("the reader of the daemon failed", exc_info=errors)
+                kind = type(errors.exceptions[0]).__name__
+                self._tell_state("daemon", self._about(error_inside(kind)))
             await asyncio.sleep(_AGAIN)
 
     async def _look_at(self, changed: asyncio.Event) -> None:
