@@ -219,10 +219,11 @@ def test_a_service_that_is_not_there(world: World) -> None:
 
 
 def test_a_service_on_the_other_loopback(world: World) -> None:
-    with socket.socket(socket.AF_INET6) as listener:
-        listener.bind(("::1", 0))
+    with socket.socket() as refuses, socket.socket(socket.AF_INET6) as listener:
+        refuses.bind(("127.0.0.1", 0))  # it does not listen, and nobody else can
+        port = refuses.getsockname()[1]
+        listener.bind(("::1", port))
         listener.listen()
-        port = listener.getsockname()[1]
         done = world.run("expose", str(port), "--via", "bastion")
         assert f"tunnelctl expose [::1]:{port}" in done.stderr
 
