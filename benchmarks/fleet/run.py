@@ -80,6 +80,7 @@ def soak(
     with fleet_scene(machines, name=f"soak-{seed}", servers=2, evicts=True) as scene:
         for one in scene.machines:
             one.tells_token = True
+            one.log = one.world.home / "log"
             one.world.unwatch()
         scene.machines[-1].with_clock()
         scene.start()
@@ -147,11 +148,10 @@ def _one(
 
 
 def _keep_logs(scene: FleetScene, folder: Path) -> None:
+    folder.mkdir(parents=True)
     for one in scene.machines:
-        for log in one.world.state.rglob("*.log"):
-            target = folder / one.name / log.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(log, target)
+        assert one.log is not None
+        shutil.copy(one.log, folder / f"{one.name}.log")
 
 
 def _peace(scene: FleetScene, observer: Observer, since: float) -> None:

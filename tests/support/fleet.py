@@ -60,6 +60,7 @@ class Machine:
         self.to_servers: list[ChaosProxy] = []
         self.process: subprocess.Popen[str] | None = None
         self.tells_token = False
+        self.log: Path | None = None  # of its daemons, one after another
         self.clock: WallClock | None = None
         self.world.environ["OTHERS"] = self.others_at
         self.world.environ["TARGET"] = str(self.target.port)
@@ -91,9 +92,14 @@ class Machine:
     def start(self, *more: str, profiles: Sequence[str] = ("web",)) -> None:
         """Start its daemon, and wait until that answers."""
         file = self.world.home / "fleet.yml"
-        self.process = self.world.start(
-            "daemon", "--fleet", str(file), *more, *profiles, stdout=subprocess.DEVNULL
-        )
+        words = ("daemon", "--fleet", str(file), *more, *profiles)
+        with contextlib.ExitStack() as files:
+            log = None if self.log is None else files.enter_context(self.log.open("a"))
+            self.process = self.world.start(
+                *words,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE if log is None else log.fileno(),
+            )
         eventually(self._answers, f"the daemon of {self.name} answers")
 
     def _answers(self) -> bool:

@@ -14,7 +14,8 @@ _LIBRARY = "*/faketime/libfaketimeMT.so.1"
 
 class WallClock:
     """`environ` is what a process needs in its environment; `folder` is where the file with the
-    difference is. It makes that process several times slower."""
+    difference is. A jump is noticed within a second: to read the file for every question made a
+    process up to eight times slower, and now it is twice as slow."""
 
     def __init__(self, folder: Path) -> None:
         library = next(Path("/usr/lib").glob(_LIBRARY), None)
@@ -25,7 +26,7 @@ class WallClock:
         self.environ = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 

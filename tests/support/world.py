@@ -118,7 +118,11 @@ class World:
         return done.stdout
 
     def start(
-        self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start a command that stays; the caller ends it."""
         return subprocess.Popen(
@@ -128,7 +132,7 @@ class World:
             stdin=stdin,
             start_new_session=True,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 

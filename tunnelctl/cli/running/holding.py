@@ -39,6 +39,8 @@ from tunnelctl.state.documents.status_events import StatusEvent
 from tunnelctl.state.profile import readiness
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+# Seconds in which the events arrive that tell why the status is as it is.
+_LAST_EVENTS_WITHIN = 0.2
 
 
 def ensure_daemon_of_ours(client: Client, plans: Iterable[CheckedProfile]) -> None:
@@ -292,6 +294,8 @@ class Holding:
     def _are_over(self, profiles: Collection[ProfileStatus]) -> bool:
         """Whether all were taken down; the failure is raised if all failed permanently."""
         if all(profile.wanted is Wanted.DOWN for profile in profiles):
+            with suppress(Failure):  # the daemon has ended, too
+                self._show(self._next(_LAST_EVENTS_WITHIN), since=self._ready_at)
             say("all profiles were taken down")
             return True
         failures = [readiness.failure_of(profile, ()) for profile in profiles]
