@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from benchmarks.fleet.run import CLOSED, judged, soak, text
+from benchmarks.fleet.run import CLOSED, PLANNED, judged, soak, text
 from tests.support.fleet import LEASE
 
 _SECONDS = float(os.environ.get("TUNNELCTL_FLEET_SECONDS", "0"))
@@ -23,7 +23,9 @@ def test_faults_at_random() -> None:
     print(text(found), *told, sep="\n")
     # Beside other tests a holder may lose its lease for want of a processor, which closes its
     # connections, as it must: `make fleet-soak` looks at that on a machine of its own.
-    failed = [one for one in judged(found, times=_BUSY) if not one.endswith(CLOSED)]
+    # Nor does a limit of one second mean anything there: benchmarks/fleet/hand_over.py measures it.
+    busy = judged(found, times=_BUSY)
+    failed = [one for one in busy if not one.endswith(CLOSED) and not one.startswith(PLANNED)]
     assert failed == []
     assert len(found.outcomes) >= _SECONDS / 30
     assert found.answers > len(found.outcomes)

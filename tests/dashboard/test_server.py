@@ -14,8 +14,7 @@ from tests.support.ports import free_port
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl import __version__, clock
-from tunnelctl.client.http import ANSWER_WITHIN
+from tunnelctl import __version__
 
 
 def test_it_passes_questions_on(board: Board) -> None:
@@ -140,20 +139,6 @@ def test_a_port_that_was_chosen(shared_world: World) -> None:
     port = free_port()
     with dashboard(shared_world, "--port", str(port)) as board:
         assert board.port == port
-
-
-def test_a_daemon_that_does_not_answer_is_told_to_a_page_that_opens(board: Board) -> None:
-    pid = board.world.daemon_pid()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        began = clock.monotonic()
-        with board.events() as events:
-            kind, about = next(events)
-        assert clock.monotonic() - began < ANSWER_WITHIN / 2
-        assert (kind, about["answers"]) == ("daemon", False)
-        assert "the daemon does not answer" in about["message"]
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_sigterm_ends_it(shared_world: World) -> None:

@@ -94,7 +94,7 @@ class DaemonClient:
         Raises:
             Failure: DAEMON_NOT_RUNNING, also when the stream ends; a `Problem`.
         """
-        async with self.asked("GET", target, within=LOOK_WITHIN) as answer:
+        async with self.asked("GET", target) as answer:
             if answer.head.status != 200:
                 document_of(answer.head, b"".join([chunk async for chunk in answer.body()]))
             received = b""

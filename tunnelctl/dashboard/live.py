@@ -159,14 +159,13 @@ class Live:
             raise sentences.another_api(self._daemon.version, __version__) from None
 
     def _about(self, failure: Failure | None) -> dict[str, Any]:
-        """Whether the daemon answers, which one it is, and what a user should do about it."""
-        message = str(failure or "")
-        if failure is None and self._daemon.version != __version__:
-            message = sentences.another_version(self._daemon.version, __version__)
+        """Whether the daemon answers, and which one it is."""
         return {
             "answers": failure is None,
-            "message": message,
+            "message": failure.message if failure else "",
+            "hint": failure.hint if failure else "",
             "version": self._daemon.version,
+            "dashboard_version": __version__,
             "read_only": self._read_only,
         }
 

@@ -51,7 +51,10 @@ function Said({ daemon, lost, view }) {
     const text = LOST[lost] ?? `${daemon.message}. What you see is from before.`;
     return html`<div class="banner" role="alert">${text} ${lost && html`<${Copy} text="tunnelctl dashboard" />`}</div>`;
   }
-  const texts = [daemon?.message, ...(view?.warnings ?? [])].filter(Boolean);
+  const texts = [...(view?.warnings ?? [])];
+  if (daemon?.version && daemon.version !== daemon.dashboard_version) {
+    texts.unshift(`The daemon is version ${daemon.version}, this dashboard is ${daemon.dashboard_version}.`);
+  }
   return texts.map((text) => html`<p class="banner mild" role="status" key=${text}>${text}</p>`);
 }
 

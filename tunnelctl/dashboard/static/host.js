@@ -83,7 +83,7 @@ function options(box, unit, names) {
     width: Math.max(box.clientWidth - 12, 200),
     height: HEIGHT,
     cursor: { drag: { x: false } },
-    scales: { y: { range: (_, low, high) => [0, Math.max(1.1 * (high ?? 0), unit === "ms" ? 1 : 20)] } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(1.1 * (high ?? 0), 1)] } },
     axes: [
       { ...axis, space: 80, values: (_, ticks) => ticks.map(time) },
       { ...axis, size: 64, values: (_, ticks) => ticks.map(text) },

@@ -2,7 +2,6 @@
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { ask } from "./api.js";
 import { Button, Menu } from "./actions.js";
-import { store } from "./store.js";
 import { amount } from "./words.js";
 
 const ROWS = 200; // of a table, until all are asked for
@@ -96,13 +95,13 @@ export const Filter = ({ value, onInput, children }) => html`<div class="filter"
   <label>Filter <input type="search" value=${value} placeholder="press /"
     onInput=${(event) => onInput(event.target.value)} /></label>${children}</div>`;
 
-// A document, read again every so many milliseconds while it is of use; and why it is not there.
+// A document, read again every so many milliseconds while the page is seen; and why it is not there.
 export function usePolled(path, every = 2000) {
   const [result, setResult] = useState({});
   useEffect(() => {
     let isOver = false;
     const look = async () => {
-      const read = document.hidden || !store.daemon.answers ? {} : await ask(path).then(
+      const read = document.hidden ? {} : await ask(path).then(
         (found) => ({ document: found, error: null }),
         (error) => ({ error }),
       );

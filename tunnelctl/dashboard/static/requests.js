@@ -57,7 +57,6 @@ function useExchanges(place) {
     const look = () => {
       source?.close();
       if (document.hidden) return;
-      if (!store.daemon.answers) return (timer = setTimeout(look, EVERY));
       const found = new Map();
       source = new EventSource(`${requestsPath(place)}?follow=1&n=${LAST}`);
       source.addEventListener("request", ({ data }) => {
